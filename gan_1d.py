@@ -16,8 +16,8 @@ Usage:  python gan_1d.py
 It prints how the game goes and draws gan_1d.png. Then edit a constant below and run it again.
 The GAN paper: Goodfellow et al. 2014, arXiv 1406.2661. Other sources stand where they are used.
 """
+import contextlib
 import copy
-import math
 import os
 import sys
 import time
@@ -36,29 +36,29 @@ REAL_MEAN = 4.0  # centre of the bell; the further from 0, where G starts, the l
 REAL_STD = 1.25  # its width; the narrower, the finer must G's last steps be
 
 # I, the noise
-NOISE_DIM = 1  # random numbers per fake
+NOISE_DIM = 1  # random numbers per fake; more: rounder ends, as G can blur them
 NOISE_RANGE = (-1.0, 1.0)  # each is uniform between these
 
 # G and D, the nets
-G_HIDDEN = 32  # units in each hidden layer of G; more: finer shapes, but slower
+G_HIDDEN = 32  # units in each hidden layer of G; more: slower, and each step moves G further
 D_HIDDEN = 32  # the same for D; more: a sharper judge, but slower
-G_ACTIVATION = nn.Softsign()  # any activation without weights, such as nn.Tanh() or nn.ELU()
-D_ACTIVATION = nn.LeakyReLU(0.2)
+G_ACTIVATION = nn.Softsign()  # any without weights: nn.Tanh(), nn.ELU(), ...
+D_ACTIVATION = nn.LeakyReLU(0.2)  # its kinks help D to see fine detail
 
 # The game
 BATCH_SIZE = 512  # samples per update; more: steadier, but slower
-STEPS = 5000  # turns of each player; more: closer to R, up to a point
+STEPS = 4000  # turns of each player; more: closer to R, but slower
 D_STEPS = 1  # updates of D per turn; more: a better judge, but slower
-G_LR = 1.5e-3  # learning rate of G at the start
-D_LR = 1e-2  # learning rate of D at the start
-BETAS = (0.0, 0.8)  # Adam's memory of past gradients, and of their squares
-EMA_DECAY = 0.998  # G's average spans about 1 / (1 - EMA_DECAY) steps; 0: no average
+G_LR = 3e-3  # learning rate of G at the start; higher: G gets further, but less steadily
+D_LR = 1.5e-2  # learning rate of D at the start; much lower, and D cannot keep up with G
+BETAS = (0.0, 0.8)  # how long Adam remembers gradients and their squares; higher: longer
+EMA_DECAY = 0.998  # G's average spans up to 1 / (1 - EMA_DECAY) steps; 0: no average
 
 # The run
-SEED = 0  # the same seed and constants give the same numbers on the same CPU
-LOG_EVERY = 250  # steps from one printed line, and one point in the picture, to the next
-PLOT_FILE = "gan_1d.png"  # the suffix chooses the format: .png, .pdf, .svg, ...
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+SEED = 0  # same seed, constants and CPU: same numbers. On a GPU sums may round differently.
+LOG_EVERY = 200  # steps from one printed line, and one point in the picture, to the next
+PLOT_FILE = "gan_1d.png"  # its suffix chooses the format: .png, .pdf, .svg, ...
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # so small a net may be faster on "cpu"
 THREADS = 1  # of the CPU; nets this small get slower with more
 
 
@@ -79,23 +79,23 @@ def I(n):
 
 # ---- G and D: the two nets ---------------------------------------------------------------------
 
-class Generator(nn.Module):
-    """G, noise in, fakes out: shape (n, NOISE_DIM) to the shape of R(n)."""
+def mlp(inputs, hidden, outputs, activation, norm):
+    """Three linear maps, so two hidden layers: shape (n, inputs) to (n, outputs)."""
+    return nn.Sequential(nn.Linear(inputs, hidden), activation, nn.Linear(hidden, hidden), norm,
+                         activation, nn.Linear(hidden, outputs)).to(DEVICE)
 
-    def __init__(self):
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Linear(NOISE_DIM, G_HIDDEN), G_ACTIVATION,
-            # normalised, or a long way to R would leave these units stuck at their ends
-            nn.Linear(G_HIDDEN, G_HIDDEN), nn.LayerNorm(G_HIDDEN), G_ACTIVATION,
-            nn.Linear(G_HIDDEN, R(1).shape[1]),
-        )
-        nn.init.constant_(self.net[3].weight, 2.0)  # units that bend more from the start
-        self.log_scale = nn.Parameter(torch.zeros(1))  # lets G grow to the size of any R
-        self.to(DEVICE)
 
-    def forward(self, z):
-        return self.log_scale.exp() * self.net(z)
+def Generator():
+    """G, noise in, fakes out: shape (n, NOISE_DIM) to that of R(n).
+
+    The best G is the inverse of R's distribution function, or that mirrored. On the way to a far R
+    all gradients pull one way and drive the hidden units into their flat ends, where they would
+    stick; a LayerNorm (Ba et al. 2016, arXiv 1607.06450) before the activation prevents that.
+    """
+    G = mlp(NOISE_DIM, G_HIDDEN, R(1).shape[1], G_ACTIVATION, nn.LayerNorm(G_HIDDEN))
+    nn.init.uniform_(G[2].bias, -2, 2)  # wide: G starts nearly straight; a fold would stay in it
+    nn.init.constant_(G[3].weight, 2)  # and bends more easily where it has to
+    return G
 
 
 class Discriminator(nn.Module):
@@ -107,15 +107,9 @@ class Discriminator(nn.Module):
 
     def __init__(self):
         super().__init__()
-        x = R(10_000)  # D may look at real data; scaled by it, D's input has mean 0 and std 1
-        self.register_buffer("mean", x.mean(0))
-        self.register_buffer("std", x.std(0))
-        self.net = nn.Sequential(
-            nn.Linear(x.shape[1], D_HIDDEN), D_ACTIVATION,
-            nn.Linear(D_HIDDEN, D_HIDDEN), D_ACTIVATION,
-            nn.Linear(D_HIDDEN, 1),
-        )
-        self.to(DEVICE)
+        # D may look at real samples: scaled by their mean and std its input is near -3..3, any R
+        self.std, self.mean = torch.std_mean(R(10_000), 0)
+        self.net = mlp(len(self.mean), D_HIDDEN, 1, D_ACTIVATION, nn.Identity())
 
     def forward(self, x):
         return self.net((x - self.mean) / self.std)
@@ -132,7 +126,7 @@ def d_loss(real_logit, fake_logit):
 
 
 def g_loss(fake_logit):
-    """-mean[log D(G(z))]: G wants D to say 1 for its fakes, that is, the label "real".
+    """-mean[log D(G(z))]: G wants D to say 1 for its fakes, so here their label is "real".
 
     Minimising log(1 - D(G(z))) has the same aim, but is flat where D(G(z)) is near 0, and there G
     begins: D easily rejects its first fakes (GAN paper, section 3).
@@ -143,103 +137,95 @@ def g_loss(fake_logit):
 def train(R, I, G, D):
     """Play the game; leave in G the weights to sample from; return the history.
 
-    R and I give n samples and n noise vectors; G turns the latter into fakes shaped like the
-    former; D gives a logit for each. The history is a list of dicts, one for each look at the
-    game: see look(). Ctrl-C ends the game early.
+    R and I give n real samples and n noise vectors, G turns the latter into fakes shaped like the
+    former, D gives a logit for each. The history is a list with a dict for each look at the game,
+    see look(). Ctrl-C ends the game early.
+
+    The players chase each other round the goal. Four things calm the chase: D learns faster than G
+    (Heusel et al. 2017, arXiv 1706.08500); Adam has no momentum, beta1 = 0 (0.9 oscillates, says
+    Radford et al. 2015, arXiv 1511.06434); both rates fall; and we keep an average of G's weights
+    over the last steps (Yazici et al. 2018, arXiv 1806.04498). README.md has what each is worth.
     """
-    adam = {"betas": tuple(map(float, BETAS)), "fused": True}  # fused: one kernel per update
-    opt_g = torch.optim.Adam(G.parameters(), lr=G_LR, **adam)
-    opt_d = torch.optim.Adam(D.parameters(), lr=D_LR, **adam)
-    fall_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS)
-    fall_d = torch.optim.lr_scheduler.PolynomialLR(opt_d, STEPS, power=0.5)
+    opt_g, opt_d = (torch.optim.Adam(net.parameters(), lr, [*map(float, BETAS)], fused=True)
+                    for net, lr in ((G, G_LR), (D, D_LR)))
     average = copy.deepcopy(G).eval()
-    weights = [pair for pair in zip(average.state_dict().values(), G.state_dict().values())
-               if pair[0].is_floating_point()]
-    real, z = R(5000), I(5000)
+    state = [pair for pair in zip(average.state_dict().values(), G.state_dict().values())
+             if pair[0].is_floating_point()]
+    real, z = R(5000), I(5000)  # the same at every look: what changes is G and D, not the samples
     history = [look(0, average, D, real, z)]
-    step = 0
-    try:
-        while step < STEPS:
-            # D's turn: maximise log D(x) + log(1 - D(G(z)))
+    with contextlib.suppress(KeyboardInterrupt):
+        for step in range(1, STEPS + 1):
+            # D's turn: maximise log D(x) + log(1 - D(G(z))). detach() cuts the fakes off from G:
+            # without it backward() would also work out how G could please D, and leave that in G.
             for _ in range(D_STEPS):
                 fake = G(I(BATCH_SIZE))
-                opt_d.zero_grad()
+                opt_d.zero_grad()  # clears the gradients of the weights that opt_d updates, D's
                 d_loss(D(R(BATCH_SIZE)), D(fake.detach())).backward()
                 opt_d.step()
 
-            # G's turn: maximise log D(G(z))
+            # G's turn: maximise log D(G(z)). D has just changed, so it is asked again. The gradient
+            # runs back through D to G; inputs= leaves none in D, where nobody would use it.
             opt_g.zero_grad()
             g_loss(D(fake)).backward(inputs=list(G.parameters()))
             opt_g.step()
 
-            fall_d.step()
-            fall_g.step()
-            step += 1
-            for a, g in weights:
-                a.lerp_(g, 1 - min(EMA_DECAY, step / (step + 10)))
-            if step % LOG_EVERY == 0 and step < STEPS:
+            opt_g.param_groups[0]["lr"] = G_LR * (1 - step / STEPS)
+            opt_d.param_groups[0]["lr"] = D_LR * (1 - step / STEPS) ** 0.5
+            for a, g in state:  # at first the average is short, to forget how G began
+                a.lerp_(g, max(1 - EMA_DECAY, 10 / (10 + step)))
+            if step % LOG_EVERY == 0 or step == STEPS:
                 history.append(look(step, average, D, real, z))
-    except KeyboardInterrupt:
-        print(f"\nCtrl-C: stopped after step {step}")
-    history.append(look(step, average, D, real, z))
-    G.load_state_dict(average.state_dict())
-    G.eval()
+    G.eval().load_state_dict(average.state_dict())
     return history
 
 
 # ---- Looking at the game -----------------------------------------------------------------------
 
 def look(step, G, D, real, z):
-    """Print a line on how the game stands and return it as a dict, an entry of the history.
+    """Print a line on how the game stands; return it as a dict, an entry of the history.
 
-    Keys: step; d_loss, g_loss: floats; real, fake: the samples, (n, ...); d_real, d_fake: D(x) of
-    each, (n,). The samples are on the CPU. Ends the program if the game has blown up.
+    If the fakes are perfect, D can only say 1/2: D loss 2 ln 2 = 1.386, G loss ln 2 = 0.693. But a
+    D that has learned nothing says so too, as at step 0: look at the fakes before you trust it.
+
+    Keys: step; d_loss and g_loss; real and fake, samples of shape (n, ...); d_real and d_fake, D(x)
+    of each sample, (n,), all on the CPU. A game that has blown up ends the program.
     """
     with torch.no_grad():
         fake = G(z)
         real_logit, fake_logit = D(real), D(fake)
-    row = {
-        "step": step, "real": real.cpu(), "fake": fake.cpu(),
-        "d_loss": d_loss(real_logit, fake_logit).item(), "g_loss": g_loss(fake_logit).item(),
-        "d_real": real_logit.sigmoid().flatten().cpu(),
-        "d_fake": fake_logit.sigmoid().flatten().cpu(),
-    }
+    row = {"step": step, "real": real.cpu(), "d_real": real_logit.sigmoid().flatten().cpu(),
+           "fake": fake.cpu(), "d_fake": fake_logit.sigmoid().flatten().cpu(),
+           "d_loss": d_loss(real_logit, fake_logit).item(), "g_loss": g_loss(fake_logit).item()}
     if step == 0:
-        print(f"{'mean':>55}{'std':>17}\n"
-              "  step  D loss  G loss  D(real)  D(fake)      fake    real    fake    real")
-    print(f"{step:6}  {row['d_loss']:6.3f}  {row['g_loss']:6.3f}"
-          f"  {row['d_real'].mean():7.3f}  {row['d_fake'].mean():7.3f}"
-          f"  {fake.mean():8.3f}{real.mean():8.3f}{fake.std():8.3f}{real.std():8.3f}", flush=True)
-    if not math.isfinite(row["d_loss"] + row["g_loss"] + fake.std().item()):
-        sys.exit(f"The loss is no longer finite at step {step}: try a lower D_LR or a lower G_LR.")
+        print("  step  D loss  G loss  D(real)  D(fake)  mean: fake     real  std: fake     real")
+    print(f"{step:6}{row['d_loss']:8.3f}{row['g_loss']:8.3f}"
+          f"{row['d_real'].mean():9.3f}{row['d_fake'].mean():9.3f}"
+          f"{fake.mean():12.3f}{real.mean():9.3f}{fake.std():11.3f}{real.std():9.3f}", flush=True)
+    if not np.isfinite(row["d_loss"] + row["g_loss"] + fake.std().item()):
+        sys.exit(f"Step {step}: the loss is no longer finite. Try a lower D_LR or a lower G_LR.")
     return row
 
 
 def report(real, fake):
-    """Print how alike two sorted samples of equal size are, arrays (n,), and the verdict."""
-    def moments(x):
-        with np.errstate(invalid="ignore"):  # fakes that are all equal have no shape: nan
-            u = (x - x.mean()) / x.std()
-        return x.mean(), x.std(), (u**3).mean(), (u**4).mean() - 3
-
-    n = len(real)
-    print(f"\n{f'{n:,} samples of each':24}{'real':>10}{'fake':>10}")
-    names = "mean", "standard deviation", "skewness", "excess kurtosis"
-    for name, r, f in zip(names, moments(real), moments(fake)):
-        print(f"{name:24}{r:10.3f}{f:10.3f}")
-
-    # The least work that turns the fakes into the real samples moves the i-th smallest to the
-    # i-th smallest; KS compares, for every x, which share of each sample is below x.
-    w1 = np.abs(real - fake).mean() / real.std()
+    """Print how alike two sorted samples of equal size are, arrays (n,), and a verdict."""
+    print(f"\n{len(real):,} samples of each       real      fake")
+    u, v = ((x - x.mean()) / (x.std() or 1) for x in (real, fake))
+    print(f"mean                {real.mean():12.3f}{fake.mean():10.3f}\n"
+          f"standard deviation  {real.std():12.3f}{fake.std():10.3f}\n"
+          f"skewness            {(u**3).mean():12.3f}{(v**3).mean():10.3f}\n"
+          f"excess kurtosis     {(u**4).mean() - 3:12.3f}{(v**4).mean() - 3:10.3f}")
+    # The least work that turns the fakes into the real samples: the i-th smallest becomes the i-th
+    # smallest. KS: for every x, which share of each sample is at most x? The largest difference.
     x = np.concatenate([real, fake])
-    below = [np.searchsorted(sample, x, "right") / n for sample in (real, fake)]
-    ks = np.abs(below[0] - below[1]).max()
-    print(f"earth mover's distance  {w1:20.3f}  (in standard deviations of the real data)")
-    print(f"Kolmogorov-Smirnov, KS  {ks:20.3f}  (largest gap between the shares below any x)\n")
+    counts = np.searchsorted(real, x, "right") - np.searchsorted(fake, x, "right")
+    ks = np.abs(counts).max() / len(real)
+    print(f"earth mover's distance {np.abs(real - fake).mean() / real.std():19.3f}"
+          "  standard deviations of the real data\n"
+          f"Kolmogorov-Smirnov, KS {ks:19.3f}  the largest gap between the shares\n")
     if ks <= 0.05:
         print("G has learned R: KS is at most 0.05.")
     else:
-        print(f"G has not learned R: KS is above 0.05. Try STEPS = {2 * STEPS} first.")
+        print(f"G has not learned R: KS is above 0.05. Try first STEPS = {2 * STEPS}.")
 
 
 def plot(history, real, fake):
@@ -256,22 +242,22 @@ def plot(history, real, fake):
     bins = np.linspace(*np.quantile([real, fake], (0.0002, 0.9998)), 100)
     ax.hist(real, bins, density=True, color="C0", alpha=0.5, label="real")
     ax.hist(fake, bins, density=True, color="C1", histtype="step", linewidth=2, label="fake")
-    x, order = torch.cat([last["real"], last["fake"]]).flatten().sort()
-    ax.plot([], [], "k:", label="D(x)")
-    right.plot(x, torch.cat([last["d_real"], last["d_fake"]])[order], "k:")
-    ax.set(title="Histograms, and D's opinion", xlabel="x", ylabel="density",
-           xlim=(bins[0], bins[-1]))
+    ax.plot([], [], "k:", label="D(x)")  # drawn on the right, but named in this legend
+    ax.set(title="Histograms, and what D says", xlabel="x", ylabel="density")
     ax.legend(loc="upper left")
-    right.set(ylabel="D(x), probability that x is real", ylim=(0, 1))
+    x, order = torch.cat([last["real"], last["fake"]]).flatten().sort()
+    right.plot(x, torch.cat([last["d_real"], last["d_fake"]])[order], "k:")
+    right.set(ylabel="D(x), probability of real", xlim=(bins[0], bins[-1]), ylim=(0, 1))
 
     ax, p = axes[1, 1], (np.arange(1000) + 0.5) / 1000
     ax.axline((real.mean(), real.mean()), slope=1, color="C0", linestyle="--", label="same shape")
     ax.plot(np.quantile(real, p), np.quantile(fake, p), "C1.", label="fake")
     ax.set(title="Quantiles", xlabel="of the real data", ylabel="of the fakes")
     ax.legend()
+
     figure.savefig(PLOT_FILE, dpi=120)
     print(f"Picture: {os.path.abspath(PLOT_FILE)}", flush=True)
-    if plt.get_backend().lower() != "agg":  # Matplotlib's choice where there is no screen
+    if plt.get_backend().lower() != "agg":  # agg: Matplotlib found no screen
         plt.show()
     plt.close(figure)
 
@@ -280,80 +266,65 @@ def plot(history, real, fake):
 
 def check_constants():
     """Exit with code 2 and one line that names it if a constant cannot work."""
-    def number(low, high, kind=(int, float), noun="number"):
-        return (lambda v: isinstance(v, kind) and not isinstance(v, bool) and low <= v <= high,
-                f"a {noun} from {low:,} to {high:,}")
-
-    def whole(low, high):
-        return number(low, high, int, "whole number")
-
-    def pair(low, high, text, fits=lambda a, b: True):
-        inside = number(low, high)[0]
-        return lambda v: len(v) == 2 and inside(v[0]) and inside(v[1]) and fits(*v), text
-
-    def activation(v):
-        return v(torch.zeros(2, 3)).shape == (2, 3) and not list(v.parameters())
+    def number(v, low=-1e6, high=1e6, kind=(int, float)):
+        return isinstance(v, kind) and not isinstance(v, bool) and low <= v <= high
 
     def picture(v):
-        suffix = os.path.splitext(v)[1][1:].lower()
-        return (suffix in FigureCanvasBase.get_supported_filetypes() and not os.path.isdir(v)
-                and os.access(os.path.dirname(os.path.abspath(v)), os.W_OK))
+        kind, folder = os.path.splitext(v)[1][1:].lower(), os.path.dirname(os.path.abspath(v))
+        return (kind in FigureCanvasBase.get_supported_filetypes()
+                and os.access(folder, os.W_OK) and not os.path.isdir(v))
 
-    rate = lambda v: number(0, 1e300)[0](v) and v > 0, "a finite number above 0"
-    below_1 = 1 - 1e-9
-    rules = {
-        "REAL_MEAN": number(-1e6, 1e6), "REAL_STD": number(1e-6, 1e6),
-        "NOISE_DIM": whole(1, 10_000),
-        "NOISE_RANGE": pair(-1e6, 1e6, "two numbers, the lower one first", lambda a, b: a < b),
-        "G_HIDDEN": whole(1, 10_000), "D_HIDDEN": whole(1, 10_000),
-        "G_ACTIVATION": (activation, "an activation without weights, such as nn.Tanh()"),
-        "D_ACTIVATION": (activation, "an activation without weights, such as nn.LeakyReLU(0.2)"),
-        "BATCH_SIZE": whole(1, 1_000_000), "STEPS": whole(1, 10**9), "D_STEPS": whole(1, 1000),
-        "G_LR": rate, "D_LR": rate, "BETAS": pair(0, below_1, "two numbers, from 0 to below 1"),
-        "EMA_DECAY": (number(0, below_1)[0], "a number from 0 to below 1"),
-        "SEED": whole(0, 2**63 - 1), "LOG_EVERY": whole(1, 10**9),
-        "PLOT_FILE": (picture, "a picture's path, like gan_1d.png, in a folder that exists"),
-        "DEVICE": (lambda v: v and torch.zeros(1, device=v).item() == 0,
-                   "a device of this machine, such as 'cpu' or 'cuda'"),
-        "THREADS": whole(1, 1024),
-    }
-    for name, (fits, wanted) in rules.items():
-        value = globals()[name]
-        try:
-            fine = fits(value)
-        except Exception:  # of whatever kind: the value is of no use
-            fine = False
-        if not fine:
-            print(f"gan_1d.py: {name} = {value!r}, but it must be {wanted}", file=sys.stderr)
-            sys.exit(2)
+    rules = (
+        ("REAL_MEAN", number, "a number from -1e6 to 1e6"),
+        ("REAL_STD", lambda v: number(v, 1e-6), "a number from 1e-6 to 1e6"),
+        ("NOISE_DIM G_HIDDEN D_HIDDEN D_STEPS THREADS", lambda v: number(v, 1, 10**4, int),
+         "a whole number from 1 to 10,000"),
+        ("BATCH_SIZE STEPS LOG_EVERY", lambda v: number(v, 1, 10**6, int),
+         "a whole number from 1 to 1,000,000"),
+        ("SEED", lambda v: number(v, 0, 2**63 - 1, int), "a whole number from 0 to 2**63 - 1"),
+        ("G_LR D_LR", lambda v: number(v, 0, 1e300) and v > 0, "a finite number above 0"),
+        ("EMA_DECAY", lambda v: number(v, 0) and v < 1, "a number from 0 to below 1"),
+        ("BETAS", lambda v: len(v) == 2 and all(number(b, 0) and b < 1 for b in v),
+         "two numbers from 0 to below 1"),
+        ("NOISE_RANGE", lambda v: len(v) == 2 and all(map(number, v)) and v[0] < v[1],
+         "two numbers from -1e6 to 1e6, the lower one first"),
+        ("G_ACTIVATION D_ACTIVATION", lambda v: v(torch.zeros(2, 3)).shape == (2, 3)
+         and not [*v.parameters()], "an activation without weights, such as nn.Tanh()"),
+        ("DEVICE", lambda v: v and torch.zeros(1, device=v).item() == 0, "a device like 'cpu'"),
+        ("PLOT_FILE", picture, "a picture's path, such as 'gan_1d.png', in an existing folder"),
+    )
+    for name, fits, wanted in ((name, *rule) for names, *rule in rules for name in names.split()):
+        with contextlib.suppress(Exception):  # a test that fails, in whatever way, is a no
+            if fits(globals()[name]):
+                continue
+        print(f"{name} = {globals()[name]!r}: must be {wanted}", file=sys.stderr)
+        sys.exit(2)
 
 
 def main():
-    """Train G and show what it learned; return it. Exits with code 2 if a constant is bad."""
+    """Train G, show what it learned and return it. A bad constant leaves by SystemExit."""
     check_constants()
     torch.manual_seed(SEED)
     torch.set_num_threads(THREADS)
     G, D = Generator(), Discriminator()
-    print(f"Training on {DEVICE}, {STEPS:,} steps; Ctrl-C stops early.\n")
+    print(f"Training on {DEVICE}, {STEPS} steps; Ctrl-C stops early and shows the result.\n")
     start = time.perf_counter()
     history = train(R, I, G, D)
-    seconds = time.perf_counter() - start
-    with torch.no_grad():
-        samples = R(100_000), G(I(100_000))
+    print(f"\nTraining took {time.perf_counter() - start:.1f} seconds.")
+    samples = R(100_000), G(I(100_000)).detach()
     real, fake = (np.sort(x.double().cpu().numpy().ravel()) for x in samples)
     report(real, fake)
-    print(f"Training took {seconds:.1f} seconds.")
     plot(history, real, fake)
     if history[-1]["step"] < STEPS:
-        raise KeyboardInterrupt  # all is shown; now let it stop whatever called us
+        raise KeyboardInterrupt  # what there is has been shown; now stop whatever called us
     return G
 
 
 if __name__ == "__main__":
     if sys.argv[1:] in (["-h"], ["--help"]):
         print(__doc__)
-    elif len(sys.argv) > 1:
-        print("gan_1d.py takes no arguments: edit the constants at its top.", file=sys.stderr)
+    elif sys.argv[1:]:
+        print("There are no arguments: edit the constants in gan_1d.py.", file=sys.stderr)
         sys.exit(2)
     else:
         try:
