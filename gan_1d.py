@@ -202,7 +202,7 @@ def look(step, G, D, real, z):
           f"{row['d_real'].mean():9.3f}{row['d_fake'].mean():9.3f}"
           f"{fake.mean():12.3f}{real.mean():9.3f}{fake.std():11.3f}{real.std():9.3f}", flush=True)
     if not np.isfinite(row["d_loss"] + row["g_loss"] + fake.std().item()):
-        sys.exit(f"Step {step}: the loss is no longer finite. Try a lower D_LR or a lower G_LR.")
+        sys.exit(f"The loss is no longer finite at step {step}: try a lower D_LR or G_LR.")
     return row
 
 
@@ -222,10 +222,11 @@ def report(real, fake):
     print(f"earth mover's distance {np.abs(real - fake).mean() / real.std():19.3f}"
           "  standard deviations of the real data\n"
           f"Kolmogorov-Smirnov, KS {ks:19.3f}  the largest gap between the shares\n")
-    if ks <= 0.05:
-        print("G has learned R: KS is at most 0.05.")
-    else:
-        print(f"G has not learned R: KS is above 0.05. Try first STEPS = {2 * STEPS}.")
+    # README.md has the runs that this advice comes from
+    hint = (f"G_LR = {D_LR / 5:.2g}" if D_LR > 20 * G_LR else f"D_LR = {5 * G_LR:.2g}"
+            if D_LR < 2 * G_LR else "BETAS = (0.0, 0.8)" if BETAS[0] else f"STEPS = {2 * STEPS}")
+    print("G has learned R: KS is at most 0.05." if ks <= 0.05 else
+          f"G has not learned R: KS is above 0.05. Try {hint} first.")
 
 
 def plot(history, real, fake):
@@ -311,12 +312,12 @@ def main():
     start = time.perf_counter()
     history = train(R, I, G, D)
     print(f"\nTraining took {time.perf_counter() - start:.1f} seconds.")
-    samples = R(100_000), G(I(100_000)).detach()
-    real, fake = (np.sort(x.double().cpu().numpy().ravel()) for x in samples)
+    real, fake = (np.sort(x.detach().cpu().numpy().ravel()) for x in (R(10**5), G(I(10**5))))
     report(real, fake)
     plot(history, real, fake)
     if history[-1]["step"] < STEPS:
-        raise KeyboardInterrupt  # what there is has been shown; now stop whatever called us
+        print("Stopped early by Ctrl-C: this is what G had learned by then.")
+        raise KeyboardInterrupt  # now stop whatever called us, too
     return G
 
 

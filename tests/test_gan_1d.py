@@ -32,7 +32,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("error")  # nothing here may warn
 TEST_SEED = int(os.environ.get("TEST_SEED", 1))  # any will do: random bounds are 5 sigma wide
 LOG_LINE = re.compile(r"^ *(\d+)(?: +-?\d+\.\d+){8}$", re.MULTILINE)
-N = 100_000
+N, ALL_STEPS = 100_000, gan_1d.STEPS
 nan, inf = math.nan, math.inf
 
 
@@ -197,6 +197,8 @@ class Game:
         try:
             self.history = gan_1d.train(lambda n: self.draw("R", n), lambda n: self.draw("I", n),
                                         self.G, self.D)
+        except KeyboardInterrupt:
+            pytest.fail("train() let Ctrl-C through")  # pytest would take it for its own
         finally:
             for hook in hooks:
                 hook.remove()
@@ -285,13 +287,15 @@ def test_learning_rates_start_at_the_constants_and_fall(constants):
 
 
 @pytest.mark.parametrize("decay", [0, 0.6, 0.998])  # in 20 steps step / (step + 10) gets to 0.667
-@pytest.mark.parametrize("batchnorm", [False, True])
-def test_G_ends_as_the_average_of_its_weights(constants, decay, batchnorm):
+@pytest.mark.parametrize("batchnorm, turns", [(False, 20), (True, 20), (False, 7)])
+def test_G_ends_as_the_average_of_its_weights_also_after_ctrl_c(
+        constants, decay, batchnorm, turns):
     constants(EMA_DECAY=decay, G_LR=0.02)
     net = nn.Sequential(nn.Linear(1, 8, bias=False), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 1))
-    game = Game(G=net if batchnorm else None)
+    game = Game(G=net if batchnorm else None, stop_after=2 * turns)
     wanted = {k: v.double() for k, v in game.start["G"].state.items() if v.is_floating_point()}
     states = [update.after["G"].state for update in game.updates if update.who == "G"]
+    assert len(states) == turns
     looks, shown = {row["step"]: row["fake"] for row in game.history}, copy.deepcopy(game.G)
     for step, state in enumerate(states, start=1):
         d = min(decay, step / (step + 10))
@@ -304,17 +308,7 @@ def test_G_ends_as_the_average_of_its_weights(constants, decay, batchnorm):
         torch.testing.assert_close(final[k].double(), v, atol=2e-6, rtol=1e-5)  # float32
         assert torch.equal(final[k], states[-1][k]) == (decay == 0), k
     assert not any(module.training for module in game.G.modules())
-
-
-def test_ctrl_c_keeps_what_was_learned(constants, capsys):
-    try:
-        game = Game(stop_after=2 * 7)  # in turn 8
-    except KeyboardInterrupt:
-        pytest.fail("train() let it through")  # which pytest would take as its own Ctrl-C
-    assert [row["step"] for row in game.history] == [0, 5, 7]
-    assert "Ctrl-C" in capsys.readouterr().out and not game.G.training
-    assert not torch.equal(game.history[-1]["fake"], game.history[0]["fake"])
-    torch.testing.assert_close(game.history[-1]["fake"], game.G(game.noise))
+    assert [step for step in looks if step % 5 == 0] == list(range(0, turns + 1, 5))
 
 
 # ---- The history and what is printed -----------------------------------------------------------
@@ -433,7 +427,7 @@ def test_a_loss_that_is_no_longer_finite_ends_the_program(constants, capsys):
         gan_1d.main()
     assert stop.value.code not in (None, 0)  # a sentence: it goes to stderr, and exit code 1
     text = str(stop.value.code) + capsys.readouterr().err
-    assert 0 < int(re.search(r"step (\d+)", text)[1]) <= 20 and not os.listdir()
+    assert 0 < int(re.search(r"(?i)step (\d+)", text)[1]) <= 20 and not os.listdir()
 
 
 def test_R_can_be_replaced(constants, figures, capsys):
@@ -446,7 +440,7 @@ def test_R_can_be_replaced(constants, figures, capsys):
     for word, wanted in ("mean", real.mean()), ("standard deviation", real.std()):
         ax, = [ax for title, ax in axes.items() if word in title]
         line, = [line for line in ax.lines if line.get_label() == "real"]
-        assert line.get_ydata()[0] == pytest.approx(wanted, rel=1e-6)
+        assert line.get_ydata()[0] == pytest.approx(wanted, rel=1e-5)
     ax, = [ax for title, ax in axes.items() if "istogram" in title]
     bars, = [c.patches for c in ax.containers if "real" in (c.get_label(), c[0].get_label())]
     edges = [bar.get_x() for bar in bars] + [bars[-1].get_x() + bars[-1].get_width()]
@@ -594,7 +588,8 @@ def test_ctrl_c_shows_what_was_learned_and_exits_with_130(tmp_path):
     finally:
         process.kill()
     assert (process.returncode, err) == (130, "")
-    assert "Ctrl-C" in out and len(distances(out)) == 2 and learned(out) in (True, False)
+    assert int(LOG_LINE.findall(seen + out)[-1]) < ALL_STEPS
+    assert len(distances(out)) == 2 and learned(out) in (True, False)
     assert str(tmp_path / "empty" / gan_1d.PLOT_FILE) in out
     check_png(tmp_path / "empty" / gan_1d.PLOT_FILE)
 
