@@ -204,7 +204,7 @@ def learn(part, label, seed):
 
 
 def table(part, rows, seeds, pool):
-    print(f"\n{part:46}" + "".join(f"{name:^14}" for name in FIGURES) + "  says  wrong      s")
+    print(f"\n{part:46}" + "".join(f"{name:^15}" for name in FIGURES) + "  says  wrong      s")
     jobs = {label: [pool.submit(learn, part, label, seed) for seed in seeds] for label, _ in rows}
     wrong = total = 0
     for label, runs in jobs.items():
@@ -212,7 +212,7 @@ def table(part, rows, seeds, pool):
         cells = ""
         for name in FIGURES:
             values = [math.inf if math.isnan(run[name]) else abs(run[name]) for run in runs]
-            cells += f"{statistics.median(values):6.3f} /{max(values):6.3f}"
+            cells += f" {statistics.median(values):6.3f} /{max(values):6.3f}"
         wrong, total = wrong + sum(run["wrong"] for run in runs), total + len(runs)
         print(f"{label:46}{cells}  {sum(run['says'] for run in runs):2}/{len(runs):<2}"
               f"  {sum(run['wrong'] for run in runs):5}"
@@ -268,14 +268,18 @@ def milliseconds(steps, plain=False, threads=1):
 
 
 def cost(full):
-    steps, rounds, threads = (500, 7, os.cpu_count()) if full else (200, 3, os.cpu_count())
-    ours, plain = [], []
-    for _ in range(rounds):  # in turns, so that a busy moment hits both
-        ours.append(milliseconds(steps))
-        plain.append(milliseconds(steps, plain=True, threads=threads))
-    ratio = statistics.median(a / b for a, b in zip(ours, plain))
-    print(f"\na step on {gan_1d.DEVICE}: {statistics.median(ours):.2f} ms; written plainly, "
-          f"{threads} threads: {statistics.median(plain):.2f} ms; ratio {ratio:.2f}")
+    steps, rounds = (500, 7) if full else (200, 3)
+    rows = {"the script": {}, "written plainly, 1 thread": {"plain": True},
+            f"written plainly, {torch.get_num_threads()} threads":
+            {"plain": True, "threads": torch.get_num_threads()}}
+    times = {label: [] for label in rows}
+    for _ in range(rounds):  # in turns, so that a busy moment hits all
+        for label, how in rows.items():
+            times[label].append(milliseconds(steps, **how))
+    print(f"\na step on {gan_1d.DEVICE}, median")
+    for label, values in times.items():
+        ratio = statistics.median(a / b for a, b in zip(times["the script"], values))
+        print(f"{label:30}{statistics.median(values):8.2f} ms   the script takes {ratio:.2f} of it")
 
     print("\nms a step, 1 thread" + "".join(f"{f'hidden {h}':>12}" for h in (32, 128, 512)))
     for batch in (64, 512, 4096):

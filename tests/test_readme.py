@@ -114,3 +114,12 @@ def test_digits_says_what_is_wrong_with_the_file(arrays, words, tmp_path):
     assert done.returncode == 1
     assert "mnist.npz" in done.stderr and words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_animation(tmp_path):
+    code = swap(r"^gan_1d\.LOG_EVERY = 40$", "gan_1d.STEPS, gan_1d.LOG_EVERY = 8, 4",
+                recipe("PillowWriter"))
+    done, frames = run(code, tmp_path, "__import__('PIL.Image').Image.open('gan_1d.gif').n_frames")
+    assert done.returncode == 0, done.stderr
+    assert frames == 3  # steps 0, 4 and 8
+    assert (ROOT / ".github" / "gan_1d.gif").stat().st_size < 2e6
