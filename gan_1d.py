@@ -273,7 +273,7 @@ def check_constants():
     def picture(v):
         kind, folder = os.path.splitext(v)[1][1:].lower(), os.path.dirname(os.path.abspath(v))
         return (kind in FigureCanvasBase.get_supported_filetypes()
-                and os.access(folder, os.W_OK) and not os.path.isdir(v))
+                and os.path.isdir(folder) and os.access(folder, os.W_OK) and not os.path.isdir(v))
 
     rules = (
         ("REAL_MEAN", number, "a number from -1e6 to 1e6"),
@@ -298,7 +298,7 @@ def check_constants():
         with contextlib.suppress(Exception):  # a test that fails, in whatever way, is a no
             if fits(globals()[name]):
                 continue
-        print(f"{name} = {globals()[name]!r}: must be {wanted}", file=sys.stderr)
+        print(name, "=", *repr(globals()[name]).split(), f"- must be {wanted}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -307,12 +307,12 @@ def main():
     check_constants()
     torch.manual_seed(SEED)
     torch.set_num_threads(THREADS)
-    G, D = Generator(), Discriminator()
     print(f"Training on {DEVICE}, {STEPS} steps; Ctrl-C stops early and shows the result.\n")
     start = time.perf_counter()
+    G, D = Generator(), Discriminator()
     history = train(R, I, G, D)
     print(f"\nTraining took {time.perf_counter() - start:.1f} seconds.")
-    real, fake = (np.sort(x.detach().cpu().numpy().ravel()) for x in (R(10**5), G(I(10**5))))
+    real, fake = (np.sort(x.detach().cpu().double().ravel()) for x in (R(10**5), G(I(10**5))))
     report(real, fake)
     plot(history, real, fake)
     if history[-1]["step"] < STEPS:
