@@ -155,8 +155,8 @@ def train(R, I, G, D):
     history = [look(0, average, D, real, z)]
     with contextlib.suppress(KeyboardInterrupt):
         for step in range(1, STEPS + 1):
-            # D's turn: maximise log D(x) + log(1 - D(G(z))). detach() cuts the fakes off from G:
-            # without it backward() would also work out how G could please D, and leave that in G.
+            # D's turn: maximise log D(x) + log(1 - D(G(z))). detach() cuts the fakes off from G: D's
+            # loss is not to reach G, and its backward() would use up the graph that G's turn needs.
             for _ in range(D_STEPS):
                 fake = G(I(BATCH_SIZE))
                 opt_d.zero_grad()  # clears the gradients of the weights that opt_d updates, D's
@@ -185,7 +185,7 @@ def look(step, G, D, real, z):
     """Print a line on how the game stands; return it as a dict, an entry of the history.
 
     If the fakes are perfect, D can only say 1/2: D loss 2 ln 2 = 1.386, G loss ln 2 = 0.693. But a
-    D that has learned nothing says so too, as at step 0: look at the fakes before you trust it.
+    D that has learned nothing says much the same, as at step 0: look at the fakes, too.
 
     Keys: step; d_loss and g_loss; real and fake, samples of shape (n, ...); d_real and d_fake, D(x)
     of each sample, (n,), all on the CPU. A game that has blown up ends the program.
