@@ -155,8 +155,8 @@ def train(R, I, G, D):
     history = [look(0, average, D, real, z)]
     with contextlib.suppress(KeyboardInterrupt):
         for step in range(1, STEPS + 1):
-            # D's turn: maximise log D(x) + log(1 - D(G(z))). detach() cuts the fakes off from G: D's
-            # loss is not to reach G, and its backward() would use up the graph that G's turn needs.
+            # D's turn: maximise log D(x) + log(1 - D(G(z))). detach() cuts the fakes off from G:
+            # D's loss is not to reach it, and would use up the graph that G's turn needs.
             for _ in range(D_STEPS):
                 fake = G(I(BATCH_SIZE))
                 opt_d.zero_grad()  # clears the gradients of the weights that opt_d updates, D's
