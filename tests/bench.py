@@ -225,8 +225,8 @@ def table(part, rows, seeds, pool):
 def plain_step():
     """The same step written plainly: BCE on probabilities, Adam as it comes; no average of G."""
     G, D = gan_1d.Generator(), gan_1d.Discriminator()
-    opt_g = torch.optim.Adam(G.parameters(), lr=gan_1d.G_LR, betas=(0.0, 0.9))
-    opt_d = torch.optim.Adam(D.parameters(), lr=gan_1d.D_LR, betas=(0.0, 0.9))
+    opt_g = torch.optim.Adam(G.parameters(), lr=gan_1d.G_LR, betas=gan_1d.BETAS)
+    opt_d = torch.optim.Adam(D.parameters(), lr=gan_1d.D_LR, betas=gan_1d.BETAS)
     bce, n = nn.BCELoss(), gan_1d.BATCH_SIZE
     ones = torch.ones(n, 1, device=gan_1d.DEVICE)
     zeros = torch.zeros(n, 1, device=gan_1d.DEVICE)
@@ -259,7 +259,7 @@ def milliseconds(steps, plain=False, threads=1):
             gan_1d.STEPS = count
             with contextlib.redirect_stdout(io.StringIO()):
                 gan_1d.train(gan_1d.R, gan_1d.I, gan_1d.Generator(), gan_1d.Discriminator())
-    play(10)
+    play(min(10, steps))
     start = time.perf_counter()
     play(steps)
     if gan_1d.DEVICE != "cpu":
