@@ -46,10 +46,10 @@ G_ACTIVATION = nn.Softsign()  # any without weights: nn.Tanh(), nn.ELU(), ...
 D_ACTIVATION = nn.LeakyReLU(0.2)  # its kinks help D to see fine detail
 
 # The game
-BATCH_SIZE = 512  # samples per update; more: steadier, but slower
-STEPS = 4000  # turns of each player; more: closer to R, but slower
-D_STEPS = 1  # updates of D per turn; more: a better judge, but slower
-G_LR = 3e-3  # learning rate of G at the start; higher: G gets further, but less steadily
+BATCH_SIZE = 256  # samples per update; more: steadier, but slower
+STEPS = 3500  # turns of each player; more: closer to R, but slower
+D_STEPS = 2  # updates of D per turn; more: a better judge, but slower
+G_LR = 7e-3  # learning rate of G at the start; higher: G gets further, but less steadily
 D_LR = 1.5e-2  # learning rate of D at the start; much lower, and D cannot keep up with G
 BETAS = (0.0, 0.8)  # how long Adam remembers gradients and their squares; higher: longer
 EMA_DECAY = 0.998  # G's average spans up to 1 / (1 - EMA_DECAY) steps; 0: no average
@@ -94,7 +94,6 @@ def Generator():
     """
     G = mlp(NOISE_DIM, G_HIDDEN, R(1).shape[1], G_ACTIVATION, nn.LayerNorm(G_HIDDEN))
     nn.init.uniform_(G[2].bias, -2, 2)  # wide: G starts nearly straight; a fold would stay in it
-    nn.init.constant_(G[3].weight, 2)  # and bends more easily where it has to
     return G
 
 
@@ -143,8 +142,9 @@ def train(R, I, G, D):
 
     The players chase each other round the goal. Four things calm the chase: D learns faster than G
     (Heusel et al. 2017, arXiv 1706.08500); Adam has no momentum, beta1 = 0 (0.9 oscillates, says
-    Radford et al. 2015, arXiv 1511.06434); both rates fall; and we keep an average of G's weights
-    over the last steps (Yazici et al. 2018, arXiv 1806.04498). README.md has what each is worth.
+    Radford et al. 2015, arXiv 1511.06434); both rates fall, G's the more steeply, so that D keeps
+    up with its last, fine steps; and we keep an average of G's weights over the last steps (Yazici
+    et al. 2018, arXiv 1806.04498). README.md has what each is worth.
     """
     opt_g, opt_d = (torch.optim.Adam(net.parameters(), lr, [*map(float, BETAS)], fused=True)
                     for net, lr in ((G, G_LR), (D, D_LR)))
@@ -159,8 +159,9 @@ def train(R, I, G, D):
             # D's loss is not to reach it, and would use up the graph that G's turn needs.
             for _ in range(D_STEPS):
                 fake = G(I(BATCH_SIZE))
+                both = torch.cat([R(BATCH_SIZE), fake.detach()])  # one pass, cheaper than two
                 opt_d.zero_grad()  # clears the gradients of the weights that opt_d updates, D's
-                d_loss(D(R(BATCH_SIZE)), D(fake.detach())).backward()
+                d_loss(*D(both).chunk(2)).backward()
                 opt_d.step()
 
             # G's turn: maximise log D(G(z)). D has just changed, so it is asked again. The gradient
@@ -169,8 +170,8 @@ def train(R, I, G, D):
             g_loss(D(fake)).backward(inputs=list(G.parameters()))
             opt_g.step()
 
-            opt_g.param_groups[0]["lr"] = G_LR * (1 - step / STEPS)
-            opt_d.param_groups[0]["lr"] = D_LR * (1 - step / STEPS) ** 0.5
+            opt_g.param_groups[0]["lr"] = G_LR * (1 - step / STEPS) ** 3
+            opt_d.param_groups[0]["lr"] = D_LR * (1 - step / STEPS)
             for a, g in state:  # at first the average is short, to forget how G began
                 a.lerp_(g, max(1 - EMA_DECAY, 10 / (10 + step)))
             if step % LOG_EVERY == 0 or step == STEPS:
@@ -223,8 +224,8 @@ def report(real, fake):
           "  standard deviations of the real data\n"
           f"Kolmogorov-Smirnov, KS {ks:19.3f}  the largest gap between the shares\n")
     # README.md has the runs that this advice comes from
-    hint = (f"G_LR = {D_LR / 5:.2g}" if D_LR > 20 * G_LR else f"D_LR = {5 * G_LR:.2g}"
-            if D_LR < 2 * G_LR else "BETAS = (0.0, 0.8)" if BETAS[0] else f"STEPS = {2 * STEPS}")
+    hint = (f"G_LR = {D_LR / 2:.2g}" if D_LR > 20 * G_LR else f"D_LR = {2 * G_LR:.2g}"
+            if D_LR < G_LR else "BETAS = (0.0, 0.8)" if BETAS[0] else f"STEPS = {2 * STEPS}")
     print("G has learned R: KS is at most 0.05." if ks <= 0.05 else
           f"G has not learned R: KS is above 0.05. Try {hint} first.")
 

@@ -89,10 +89,6 @@ def drop_norm(G):
     G[3] = nn.Identity()
 
 
-def gain_1(G):
-    nn.init.ones_(G[3].weight)
-
-
 def usual_bias(G):  # nn.Linear's own start: uniform on +-1 / sqrt(inputs)
     nn.init.uniform_(G[2].bias, -G[2].in_features**-0.5, G[2].in_features**-0.5)
 
@@ -102,6 +98,16 @@ class ConstantRate(torch.optim.Adam):
 
     def step(self):
         self.param_groups[0]["lr"] = self.defaults["lr"]
+        return super().step()
+
+
+class LinearRate(torch.optim.Adam):
+    """Adam with the cube root of the share that is left of G's rate: it falls as D's."""
+
+    def step(self):
+        first, now = self.defaults["lr"], self.param_groups[0]["lr"]
+        if first == gan_1d.G_LR:
+            self.param_groups[0]["lr"] = first * (now / first) ** (1 / 3)
         return super().step()
 
 
@@ -119,17 +125,18 @@ PARTS = {
     "tweaks": [constant(NOISE_DIM=2), constant(NOISE_DIM=8),
                constant(G_HIDDEN=16), constant(G_HIDDEN=64), constant(G_HIDDEN=128),
                constant(D_HIDDEN=16), constant(D_HIDDEN=64), constant(D_HIDDEN=128),
-               constant(BATCH_SIZE=64), constant(BATCH_SIZE=256), constant(BATCH_SIZE=1024),
-               constant(STEPS=2000), constant(STEPS=8000),
-               constant(D_STEPS=2), constant(D_STEPS=5),
-               constant(G_LR=1.5e-3), constant(G_LR=6e-3),
+               constant(BATCH_SIZE=64), constant(BATCH_SIZE=512), constant(BATCH_SIZE=1024),
+               constant(STEPS=1750), constant(STEPS=7000),
+               constant(D_STEPS=1), constant(D_STEPS=5),
+               constant(G_LR=3.5e-3), constant(G_LR=1.4e-2),
                constant(D_LR=7.5e-3), constant(D_LR=3e-2),
                ("both activations ELU", {"G_ACTIVATION": elu, "D_ACTIVATION": elu}),
                ("both activations tanh", {"G_ACTIVATION": tanh, "D_ACTIVATION": tanh}),
                ("both activations leaky ReLU", {"G_ACTIVATION": leaky, "D_ACTIVATION": leaky})],
     "without": [("the average of G: EMA_DECAY = 0", {"EMA_DECAY": 0}),
                 ("falling rates: both constant", {"Adam": ConstantRate}),
-                ("the faster D: D_LR = 3e-3, as G_LR", {"D_LR": 3e-3}),
+                ("G's steeper fall: linear, as D's", {"Adam": LinearRate}),
+                ("the faster D: D_STEPS = 1, D_LR = G_LR", {"D_STEPS": 1, "D_LR": 7e-3}),
                 ("BETAS = (0.9, 0.999), Adam's own", {"BETAS": (0.9, 0.999)}),
                 ("BETAS = (0.5, 0.999), as in DCGAN", {"BETAS": (0.5, 0.999)}),
                 ("BETAS = (0.0, 0.9)", {"BETAS": (0.0, 0.9)}),
@@ -139,10 +146,13 @@ PARTS = {
                 ("noise on (-1, 1): on (0, 1)", {"NOISE_RANGE": (0.0, 1.0)}),
                 ("D's scaled input: raw", {"Discriminator": RawDiscriminator}),
                 ("LayerNorm in G", {"Generator": generator(drop_norm)}),
-                ("its gain of 2: 1", {"Generator": generator(gain_1)}),
                 ("the wide biases before it", {"Generator": generator(usual_bias)}),
                 ("LayerNorm, at N(20, 1.25)",
                  {"Generator": generator(drop_norm), "REAL_MEAN": 20}),
+                ("G's steeper fall, at N(20, 1.25)", {"Adam": LinearRate, "REAL_MEAN": 20}),
+                ("G's steeper fall, R an exponential", {"Adam": LinearRate, "R": exponential}),
+                ("leaky ReLU in D: tanh, R two humps",
+                 {"D_ACTIVATION": tanh, "R": REPLACED["two humps"]}),
                 ("D's scaled input, at N(20, 1.25)",
                  {"Discriminator": RawDiscriminator, "REAL_MEAN": 20})],
     "ideas": [("the article's: ELU, noise on (0, 1), Adam's betas",

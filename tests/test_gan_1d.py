@@ -290,7 +290,7 @@ def test_learning_rates_start_at_the_constants_and_fall(constants):
 @pytest.mark.parametrize("batchnorm, turns", [(False, 20), (True, 20), (False, 7)])
 def test_G_ends_as_the_average_of_its_weights_also_after_ctrl_c(
         constants, decay, batchnorm, turns):
-    constants(EMA_DECAY=decay, G_LR=0.02)
+    constants(EMA_DECAY=decay, D_STEPS=1, G_LR=0.02)
     net = nn.Sequential(nn.Linear(1, 8, bias=False), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 1))
     game = Game(G=net if batchnorm else None, stop_after=2 * turns)
     wanted = {k: v.double() for k, v in game.start["G"].state.items() if v.is_floating_point()}
