@@ -2,8 +2,9 @@
 
 Two small neural nets play a game. G, the generator, turns random noise into numbers. D, the
 discriminator, is shown a number and says how likely it is to be real. D learns to tell G's fakes
-from real numbers, G learns to fool D. G never sees a real number: all it ever learns of them is
-what D thinks of its fakes. In the end the fakes have the same bell-shaped histogram.
+from real numbers, G learns to fool D. G never sees a real number. All it gets is D's gradient: in
+which direction to move each fake to make D find it more real. In the end the fakes have the same
+bell-shaped histogram.
 
     R        the real data: a bell curve, which G must learn to imitate
     I        the input of G: uniform noise, flat, so that G must bend it into a bell
@@ -17,7 +18,6 @@ It prints how the game goes and draws gan_1d.png. Then edit a constant below and
 The GAN paper: Goodfellow et al. 2014, arXiv 1406.2661. Other sources stand where they are used.
 """
 import contextlib
-import copy
 import os
 import sys
 import time
@@ -36,27 +36,26 @@ REAL_MEAN = 4.0  # centre of the bell; the further from 0, where G starts, the l
 REAL_STD = 1.25  # its width; the narrower, the finer must G's last steps be
 
 # I, the noise
-NOISE_DIM = 1  # random numbers per fake; more: rounder ends, as G can blur them
+NOISE_DIM = 1  # random numbers per fake; more: closer to R, but 1 makes G a curve one can draw
 NOISE_RANGE = (-1.0, 1.0)  # each is uniform between these
 
 # G and D, the nets
-G_HIDDEN = 32  # units in each hidden layer of G; more: slower, and each step moves G further
-D_HIDDEN = 32  # the same for D; more: a sharper judge, but slower
-G_ACTIVATION = nn.Softsign()  # any without weights: nn.Tanh(), nn.ELU(), ...
-D_ACTIVATION = nn.LeakyReLU(0.2)  # its kinks help D to see fine detail
+G_HIDDEN = 32  # units in each hidden layer of G; more: slower, and no better
+D_HIDDEN = 32  # the same for D; far fewer: D does not see the shape
+G_ACTIVATION = nn.Softsign()  # any without weights; nn.Tanh() leaves a spike on some seeds
+D_ACTIVATION = nn.LeakyReLU(0.2)  # any without weights; nn.Tanh() can miss one of two humps
 
 # The game
 BATCH_SIZE = 256  # samples per update; more: steadier, but slower
-STEPS = 3500  # turns of each player; more: closer to R, but slower
+STEPS = 3500  # rounds of the game: D's turn, G's turn; more: closer to R, but slower
 D_STEPS = 2  # updates of D per turn; more: a better judge, but slower
 G_LR = 7e-3  # learning rate of G at the start; higher: G gets further, but less steadily
 D_LR = 1.5e-2  # learning rate of D at the start; much lower, and D cannot keep up with G
 BETAS = (0.0, 0.8)  # how long Adam remembers gradients and their squares; higher: longer
-EMA_DECAY = 0.998  # G's average spans up to 1 / (1 - EMA_DECAY) steps; 0: no average
 
 # The run
 SEED = 0  # same seed, constants and CPU: same numbers. On a GPU sums may round differently.
-LOG_EVERY = 200  # steps from one printed line, and one point in the picture, to the next
+LOG_EVERY = 100  # steps from one printed line, and one point in the picture, to the next
 PLOT_FILE = "gan_1d.png"  # its suffix chooses the format: .png, .pdf, .svg, ...
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # so small a net may be faster on "cpu"
 THREADS = 1  # of the CPU; nets this small get slower with more
@@ -88,12 +87,12 @@ def mlp(inputs, hidden, outputs, activation, norm):
 def Generator():
     """G, noise in, fakes out: shape (n, NOISE_DIM) to that of R(n).
 
-    The best G is the inverse of R's distribution function, or that mirrored. On the way to a far R
-    all gradients pull one way and drive the hidden units into their flat ends, where they would
-    stick; a LayerNorm (Ba et al. 2016, arXiv 1607.06450) before the activation prevents that.
+    On the way to a far R all gradients pull one way and drive the hidden units into their flat
+    ends; a LayerNorm (Ba et al. 2016, arXiv 1607.06450) before the second activation, where each
+    fake's units are rescaled to mean 0 and variance 1, keeps them out.
     """
     G = mlp(NOISE_DIM, G_HIDDEN, R(1).shape[1], G_ACTIVATION, nn.LayerNorm(G_HIDDEN))
-    nn.init.uniform_(G[2].bias, -2, 2)  # wide: G starts nearly straight; a fold would stay in it
+    nn.init.uniform_(G[2].bias, -2, 2)  # of the second linear map; wide: G starts nearly straight
     return G
 
 
@@ -119,16 +118,17 @@ class Discriminator(nn.Module):
 def d_loss(real_logit, fake_logit):
     """-mean[log D(x)] - mean[log(1 - D(G(z)))]: D wants 1 for real samples, 0 for fakes.
 
-    As D = sigmoid(logit), log D = logsigmoid(logit) and log(1 - D) = logsigmoid(-logit).
+    The binary cross-entropies with label 1 for real, 0 for fake, added up. As D = sigmoid(logit),
+    log D = logsigmoid(logit) and log(1 - D) = logsigmoid(-logit).
     """
     return -F.logsigmoid(real_logit).mean() - F.logsigmoid(-fake_logit).mean()
 
 
 def g_loss(fake_logit):
-    """-mean[log D(G(z))]: G wants D to say 1 for its fakes, so here their label is "real".
+    """-mean[log D(G(z))]: G wants D to say 1 for its fakes, so here their label is 1.
 
-    Minimising log(1 - D(G(z))) has the same aim, but is flat where D(G(z)) is near 0, and there G
-    begins: D easily rejects its first fakes (GAN paper, section 3).
+    Minimising log(1 - D(G(z))) has the same aim, but where D rejects a fake with confidence it is
+    flat in D's logit: a G that is far behind would not learn (GAN paper, section 3).
     """
     return -F.logsigmoid(fake_logit).mean()
 
@@ -140,19 +140,17 @@ def train(R, I, G, D):
     former, D gives a logit for each. The history is a list with a dict for each look at the game,
     see look(). Ctrl-C ends the game early.
 
-    The players chase each other round the goal. Four things calm the chase: D learns faster than G
-    (Heusel et al. 2017, arXiv 1706.08500); Adam has no momentum, beta1 = 0 (0.9 oscillates, says
-    Radford et al. 2015, arXiv 1511.06434); both rates fall, G's the more steeply, so that D keeps
-    up with its last, fine steps; and we keep an average of G's weights over the last steps (Yazici
-    et al. 2018, arXiv 1806.04498). README.md has what each is worth.
+    The players chase each other round the goal. Three things calm the chase: D learns faster than
+    G, and both rates fall to 0, G's the more steeply, so that D keeps up with G's last, fine steps
+    (as the theory of Heusel et al. 2017, arXiv 1706.08500, wants it); and Adam has no momentum,
+    beta1 = 0 (0.9 oscillates, says Radford et al. 2015, arXiv 1511.06434, and takes 0.5).
+    README.md has what each is worth.
     """
+    # fused: all weights in one call, the fastest way; float: Adam takes no whole 0
     opt_g, opt_d = (torch.optim.Adam(net.parameters(), lr, [*map(float, BETAS)], fused=True)
                     for net, lr in ((G, G_LR), (D, D_LR)))
-    average = copy.deepcopy(G).eval()
-    state = [pair for pair in zip(average.state_dict().values(), G.state_dict().values())
-             if pair[0].is_floating_point()]
     real, z = R(5000), I(5000)  # the same at every look: what changes is G and D, not the samples
-    history = [look(0, average, D, real, z)]
+    history = [look(0, G, D, real, z)]
     with contextlib.suppress(KeyboardInterrupt):
         for step in range(1, STEPS + 1):
             # D's turn: maximise log D(x) + log(1 - D(G(z))). detach() cuts the fakes off from G:
@@ -161,22 +159,21 @@ def train(R, I, G, D):
                 fake = G(I(BATCH_SIZE))
                 both = torch.cat([R(BATCH_SIZE), fake.detach()])  # one pass, cheaper than two
                 opt_d.zero_grad()  # clears the gradients of the weights that opt_d updates, D's
-                d_loss(*D(both).chunk(2)).backward()
+                d_loss(*D(both).chunk(2)).backward()  # chunk(2): the real half, the fake half
                 opt_d.step()
 
-            # G's turn: maximise log D(G(z)). D has just changed, so it is asked again. The gradient
-            # runs back through D to G; inputs= leaves none in D, where nobody would use it.
+            # G's turn: maximise log D(G(z)), on the last fakes, which still know how G made them.
+            # D has just changed, so it is asked again. The gradient runs back through D to G;
+            # inputs= leaves none in D, where nobody would use it.
             opt_g.zero_grad()
             g_loss(D(fake)).backward(inputs=list(G.parameters()))
             opt_g.step()
 
             opt_g.param_groups[0]["lr"] = G_LR * (1 - step / STEPS) ** 3
             opt_d.param_groups[0]["lr"] = D_LR * (1 - step / STEPS)
-            for a, g in state:  # at first the average is short, to forget how G began
-                a.lerp_(g, max(1 - EMA_DECAY, 10 / (10 + step)))
             if step % LOG_EVERY == 0 or step == STEPS:
-                history.append(look(step, average, D, real, z))
-    G.eval().load_state_dict(average.state_dict())
+                history.append(look(step, G, D, real, z))
+    G.eval()
     return history
 
 
@@ -191,9 +188,11 @@ def look(step, G, D, real, z):
     Keys: step; d_loss and g_loss; real and fake, samples of shape (n, ...); d_real and d_fake, D(x)
     of each sample, (n,), all on the CPU. A game that has blown up ends the program.
     """
+    G.eval()  # a G with batch norm is not to learn from a look
     with torch.no_grad():
         fake = G(z)
         real_logit, fake_logit = D(real), D(fake)
+    G.train()
     row = {"step": step, "real": real.cpu(), "d_real": real_logit.sigmoid().flatten().cpu(),
            "fake": fake.cpu(), "d_fake": fake_logit.sigmoid().flatten().cpu(),
            "d_loss": d_loss(real_logit, fake_logit).item(), "g_loss": g_loss(fake_logit).item()}
@@ -223,11 +222,15 @@ def report(real, fake):
     print(f"earth mover's distance {np.abs(real - fake).mean() / real.std():19.3f}"
           "  standard deviations of the real data\n"
           f"Kolmogorov-Smirnov, KS {ks:19.3f}  the largest gap between the shares\n")
-    # README.md has the runs that this advice comes from
-    hint = (f"G_LR = {D_LR / 2:.2g}" if D_LR > 20 * G_LR else f"D_LR = {2 * G_LR:.2g}"
-            if D_LR < G_LR else "BETAS = (0.0, 0.8)" if BETAS[0] else f"STEPS = {2 * STEPS}")
-    print("G has learned R: KS is at most 0.05." if ks <= 0.05 else
-          f"G has not learned R: KS is above 0.05. Try {hint} first.")
+    if ks <= 0.05:
+        print("G has learned R: KS is at most 0.05.")
+    else:  # README.md has the runs that this advice comes from
+        hint = ("G_HIDDEN = 32" if G_HIDDEN < 8 else "D_HIDDEN = 32" if D_HIDDEN < 8 else
+                f"G_LR = {D_LR / 2:.2g}" if D_LR > 20 * G_LR else
+                f"D_LR = {2 * G_LR:.2g}" if D_LR < G_LR else
+                "BETAS = (0.0, 0.8)" if BETAS[0] else
+                f"STEPS = {2 * STEPS}")
+        print(f"G has not learned R: KS is above 0.05. Try {hint} first.")
 
 
 def plot(history, real, fake):
@@ -285,7 +288,6 @@ def check_constants():
          "a whole number from 1 to 1,000,000"),
         ("SEED", lambda v: number(v, 0, 2**63 - 1, int), "a whole number from 0 to 2**63 - 1"),
         ("G_LR D_LR", lambda v: number(v, 0, 1e300) and v > 0, "a finite number above 0"),
-        ("EMA_DECAY", lambda v: number(v, 0) and v < 1, "a number from 0 to below 1"),
         ("BETAS", lambda v: len(v) == 2 and all(number(b, 0) and b < 1 for b in v),
          "two numbers from 0 to below 1"),
         ("NOISE_RANGE", lambda v: len(v) == 2 and all(map(number, v)) and v[0] < v[1],

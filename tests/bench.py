@@ -39,6 +39,7 @@ os.environ["MPLBACKEND"] = "Agg"
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn  # noqa: E402
 
 import gan_1d  # noqa: E402
 
@@ -101,6 +102,19 @@ class ConstantRate(torch.optim.Adam):
         return super().step()
 
 
+def average(R, I, G, D):
+    """train(), but it leaves in G an average of its weights: EMA, decay 0.998 a turn."""
+    ema = AveragedModel(G, multi_avg_fn=get_ema_multi_avg_fn(0.998 ** (1 / gan_1d.D_STEPS)))
+
+    def noise(n):  # drawn once for each update of D
+        ema.update_parameters(G)
+        return I(n)
+
+    history = ORIGINAL["train"](R, noise, G, D)
+    G.load_state_dict(ema.module.state_dict())
+    return history
+
+
 class LinearRate(torch.optim.Adam):
     """Adam with the cube root of the share that is left of G's rate: it falls as D's."""
 
@@ -133,8 +147,9 @@ PARTS = {
                ("both activations ELU", {"G_ACTIVATION": elu, "D_ACTIVATION": elu}),
                ("both activations tanh", {"G_ACTIVATION": tanh, "D_ACTIVATION": tanh}),
                ("both activations leaky ReLU", {"G_ACTIVATION": leaky, "D_ACTIVATION": leaky})],
-    "without": [("the average of G: EMA_DECAY = 0", {"EMA_DECAY": 0}),
-                ("falling rates: both constant", {"Adam": ConstantRate}),
+    "without": [("falling rates: both constant", {"Adam": ConstantRate}),
+                ("falling rates, but with an average of G",
+                 {"Adam": ConstantRate, "train": average}),
                 ("G's steeper fall: linear, as D's", {"Adam": LinearRate}),
                 ("the faster D: D_STEPS = 1, D_LR = G_LR", {"D_STEPS": 1, "D_LR": 7e-3}),
                 ("BETAS = (0.9, 0.999), Adam's own", {"BETAS": (0.9, 0.999)}),
@@ -158,8 +173,10 @@ PARTS = {
     "ideas": [("the article's: ELU, noise on (0, 1), Adam's betas",
                {"G_ACTIVATION": elu, "D_ACTIVATION": elu, "NOISE_RANGE": (0.0, 1.0),
                 "BETAS": (0.9, 0.999)}),
+              ("with an average of G's weights", {"train": average}),
               ("saturating loss for G", {"g_loss": saturating}),
-              constant(D_HIDDEN=2), constant(D_HIDDEN=4), constant(G_HIDDEN=2)],
+              ("saturating loss for G, at N(20, 1.25)", {"g_loss": saturating, "REAL_MEAN": 20}),
+              constant(D_HIDDEN=2), constant(D_HIDDEN=4)],
 }
 
 
@@ -233,7 +250,7 @@ def table(part, rows, seeds, pool):
 # ---- cost -------------------------------------------------------------------------------------
 
 def plain_step():
-    """The same step written plainly: BCE on probabilities, Adam as it comes; no average of G."""
+    """The same step written plainly: BCE on probabilities, Adam as it comes."""
     G, D = gan_1d.Generator(), gan_1d.Discriminator()
     opt_g = torch.optim.Adam(G.parameters(), lr=gan_1d.G_LR, betas=gan_1d.BETAS)
     opt_d = torch.optim.Adam(D.parameters(), lr=gan_1d.D_LR, betas=gan_1d.BETAS)
