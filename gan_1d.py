@@ -32,8 +32,8 @@ from torch.nn import functional as F
 # ---- Constants ---------------------------------------------------------------------------------
 
 # R, the real data
-REAL_MEAN = 4.0  # centre of the bell; the further from 0, where G starts, the longer G's way
-REAL_STD = 1.25  # its width; the narrower, the finer must G's last steps be
+REAL_MEAN = 4.0  # centre of the bell; the more widths from 0, where G starts, the harder
+REAL_STD = 1.25  # its width; one far above 5 needs a higher G_LR
 
 # I, the noise
 NOISE_DIM = 1  # random numbers per fake; more: closer to R, but 1 makes G a curve one can draw
@@ -48,17 +48,17 @@ D_ACTIVATION = nn.LeakyReLU(0.2)  # any without weights; nn.Tanh() can miss one 
 # The game
 BATCH_SIZE = 256  # samples per update; more: steadier, but slower
 STEPS = 3500  # rounds of the game: D's turn, G's turn; more: closer to R, but slower
-D_STEPS = 2  # updates of D per turn; more: a better judge, but slower
+D_STEPS = 2  # updates of D per turn; 1: less exact, but faster; more: slower, and no better
 G_LR = 7e-3  # learning rate of G at the start; higher: G gets further, but less steadily
 D_LR = 1.5e-2  # learning rate of D at the start; much lower, and D cannot keep up with G
 BETAS = (0.0, 0.8)  # how long Adam remembers gradients and their squares; higher: longer
 
 # The run
-SEED = 0  # same seed, constants and CPU: same numbers. On a GPU sums may round differently.
+SEED = 0  # same seed, constants, CPU and PyTorch: same numbers; a GPU may round differently
 LOG_EVERY = 100  # steps from one printed line, and one point in the picture, to the next
 PLOT_FILE = "gan_1d.png"  # its suffix chooses the format: .png, .pdf, .svg, ...
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # so small a net may be faster on "cpu"
-THREADS = 1  # of the CPU; nets this small get slower with more
+THREADS = 1  # of the CPU; with 2, nets this small take a tenth longer
 
 
 # ---- R and I: real data and noise --------------------------------------------------------------
@@ -87,12 +87,12 @@ def mlp(inputs, hidden, outputs, activation, norm):
 def Generator():
     """G, noise in, fakes out: shape (n, NOISE_DIM) to that of R(n).
 
-    On the way to a far R all gradients pull one way and drive the hidden units into their flat
-    ends; a LayerNorm (Ba et al. 2016, arXiv 1607.06450) before the second activation, where each
-    fake's units are rescaled to mean 0 and variance 1, keeps them out.
+    On the way to a far R all gradients pull one way, towards the flat ends of the activations. A
+    LayerNorm (Ba et al. 2016, arXiv 1607.06450) before the second one holds the units back: it
+    rescales each fake's to mean 0 and variance 1, then gives each a learned gain and bias.
     """
     G = mlp(NOISE_DIM, G_HIDDEN, R(1).shape[1], G_ACTIVATION, nn.LayerNorm(G_HIDDEN))
-    nn.init.uniform_(G[2].bias, -2, 2)  # of the second linear map; wide: G starts nearly straight
+    nn.init.uniform_(G[2].bias, -2, 2)  # of the second linear map; wide: G starts straighter
     return G
 
 
@@ -105,7 +105,7 @@ class Discriminator(nn.Module):
 
     def __init__(self):
         super().__init__()
-        # D may look at real samples: scaled by their mean and std its input is near -3..3, any R
+        # D may look at real samples: scaled by their mean and std, any R has mean 0 and std 1
         self.std, self.mean = torch.std_mean(R(10_000), 0)
         self.net = mlp(len(self.mean), D_HIDDEN, 1, D_ACTIVATION, nn.Identity())
 
@@ -127,8 +127,8 @@ def d_loss(real_logit, fake_logit):
 def g_loss(fake_logit):
     """-mean[log D(G(z))]: G wants D to say 1 for its fakes, so here their label is 1.
 
-    Minimising log(1 - D(G(z))) has the same aim, but where D rejects a fake with confidence it is
-    flat in D's logit: a G that is far behind would not learn (GAN paper, section 3).
+    Minimising log(1 - D(G(z))) has the same aim, but it saturates: where D rejects a fake with
+    confidence it is flat in D's logit. A G far behind may get no gradient (GAN paper, section 3).
     """
     return -F.logsigmoid(fake_logit).mean()
 
@@ -140,11 +140,10 @@ def train(R, I, G, D):
     former, D gives a logit for each. The history is a list with a dict for each look at the game,
     see look(). Ctrl-C ends the game early.
 
-    The players chase each other round the goal. Three things calm the chase: D learns faster than
-    G, and both rates fall to 0, G's the more steeply, so that D keeps up with G's last, fine steps
-    (as the theory of Heusel et al. 2017, arXiv 1706.08500, wants it); and Adam has no momentum,
-    beta1 = 0 (0.9 oscillates, says Radford et al. 2015, arXiv 1511.06434, and takes 0.5).
-    README.md has what each is worth.
+    The players chase each other round the goal. Three things calm the chase; README.md has what
+    each is worth. D learns faster than G, as in Heusel et al. 2017, arXiv 1706.08500. Both rates
+    fall to 0, G's the more steeply, so that D keeps up with G's last, fine steps. Adam has no
+    momentum, beta1 = 0; Radford et al. 2015, arXiv 1511.06434, saw 0.9 oscillate, and took 0.5.
     """
     # fused: all weights in one call, the fastest way; float: Adam takes no whole 0
     opt_g, opt_d = (torch.optim.Adam(net.parameters(), lr, [*map(float, BETAS)], fused=True)
@@ -153,8 +152,9 @@ def train(R, I, G, D):
     history = [look(0, G, D, real, z)]
     with contextlib.suppress(KeyboardInterrupt):
         for step in range(1, STEPS + 1):
-            # D's turn: maximise log D(x) + log(1 - D(G(z))). detach() cuts the fakes off from G:
-            # D's loss is not to reach it, and would use up the graph that G's turn needs.
+            # D's turn: maximise log D(x) + log(1 - D(G(z))). detach() cuts the fakes off from G, so
+            # that backward() stops there: it would free the graph, the record of how G made them,
+            # which G's turn needs.
             for _ in range(D_STEPS):
                 fake = G(I(BATCH_SIZE))
                 both = torch.cat([R(BATCH_SIZE), fake.detach()])  # one pass, cheaper than two
@@ -162,9 +162,9 @@ def train(R, I, G, D):
                 d_loss(*D(both).chunk(2)).backward()  # chunk(2): the real half, the fake half
                 opt_d.step()
 
-            # G's turn: maximise log D(G(z)), on the last fakes, which still know how G made them.
-            # D has just changed, so it is asked again. The gradient runs back through D to G;
-            # inputs= leaves none in D, where nobody would use it.
+            # G's turn: maximise log D(G(z)), on the last fakes. D is asked again: it has changed,
+            # and its first answer was on detached fakes, so no gradient could reach G. Now it runs
+            # back through D to G; inputs= leaves none in D, where nobody would use it.
             opt_g.zero_grad()
             g_loss(D(fake)).backward(inputs=list(G.parameters()))
             opt_g.step()
