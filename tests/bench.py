@@ -295,6 +295,24 @@ def milliseconds(steps, plain=False, threads=1):
 
 
 def cost(full):
+    command = [sys.executable, os.path.join(ROOT, "gan_1d.py")]
+    seconds = []
+    for _ in range(5 if full else 1):
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            out = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+            seconds.append(time.perf_counter() - start)
+    training = re.search(r"took ([\d.]+)", out.stdout)[1]
+    print(f"\npython gan_1d.py: {statistics.median(seconds):.1f} s from start to picture, of which "
+          f"training {training} s")
+    try:
+        import resource
+        # Linux counts from the parent's memory on, so this comes first, while that is small
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        print(f"peak memory: {peak / (1024 if sys.platform != 'darwin' else 1024**2):.0f} MiB")
+    except ImportError:  # Windows
+        pass
+
     steps, rounds = (500, 7) if full else (200, 3)
     rows = {"the script": {}, "written plainly, 1 thread": {"plain": True},
             f"written plainly, {torch.get_num_threads()} threads":
@@ -318,23 +336,6 @@ def cost(full):
         print(f"BATCH_SIZE = {batch:<6}" + cells, flush=True)
     vars(gan_1d).update(ORIGINAL)
 
-    command = [sys.executable, os.path.join(ROOT, "gan_1d.py")]
-    seconds = []
-    for _ in range(5 if full else 1):
-        with tempfile.TemporaryDirectory() as folder:
-            start = time.perf_counter()
-            out = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-            seconds.append(time.perf_counter() - start)
-    training = re.search(r"took ([\d.]+)", out.stdout)[1]
-    print(f"\npython gan_1d.py: {statistics.median(seconds):.1f} s from start to picture, of which "
-          f"training {training} s")
-    try:
-        import resource
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        print(f"peak memory: {peak / (1024 if sys.platform != 'darwin' else 1024**2):.0f} MiB")
-    except ImportError:  # Windows
-        pass
-
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
@@ -346,6 +347,8 @@ def main():
     args = parser.parse_args()
     short = {"default": 1, "targets": 1, "replaced": 1}  # how many rows of a part a short run takes
     print(f"torch {torch.__version__}, {gan_1d.DEVICE}, {os.cpu_count()} cores")
+    if not args.only or "cost" in args.only:
+        cost(args.full)
     with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
         for part in args.only or ([*PARTS] if args.full else short):
             if part == "cost":
@@ -354,8 +357,6 @@ def main():
             last = (19 if part == "default" else 2) if args.full else 0
             first, last = map(int, (args.seeds or f"0-{last}").split("-"))
             table(part, rows, range(first, last + 1), pool)
-    if not args.only or "cost" in args.only:
-        cost(args.full)
 
 
 if __name__ == "__main__":
