@@ -23,6 +23,7 @@ import concurrent.futures
 import contextlib
 import io
 import math
+import multiprocessing
 import os
 import re
 import statistics
@@ -170,7 +171,7 @@ PARTS = {
                  {"D_ACTIVATION": tanh, "R": REPLACED["two humps"]}),
                 ("D's scaled input, at N(20, 1.25)",
                  {"Discriminator": RawDiscriminator, "REAL_MEAN": 20})],
-    "ideas": [("the article's: ELU, noise on (0, 1), Adam's betas",
+    "ideas": [("the 2017 code's: ELU, noise on (0, 1), Adam's betas",
                {"G_ACTIVATION": elu, "D_ACTIVATION": elu, "NOISE_RANGE": (0.0, 1.0),
                 "BETAS": (0.9, 0.999)}),
               ("with an average of G's weights", {"train": average}),
@@ -349,7 +350,9 @@ def main():
     print(f"torch {torch.__version__}, {gan_1d.DEVICE}, {os.cpu_count()} cores")
     if not args.only or "cost" in args.only:
         cost(args.full)
-    with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
+    # spawn: a forked process cannot use the CUDA, or the threads, that this one has started
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(args.jobs, spawn) as pool:
         for part in args.only or ([*PARTS] if args.full else short):
             if part == "cost":
                 continue
