@@ -402,7 +402,7 @@ def test_report_calls_a_sample_of_the_same_bell_learned_and_no_other_shape(capsy
 
 @pytest.mark.parametrize("change, advice", [
     ({}, "STEPS = 40"), ({"D_HIDDEN": 2}, "D_HIDDEN = 32"), ({"G_HIDDEN": 2}, "G_HIDDEN = 32"),
-    ({"G_LR": 1e-4}, "G_LR = 0.0075"), ({"D_LR": 7e-4}, "D_LR = 0.014"),
+    ({"G_LR": 1e-4}, "G_LR = 0.0075"), ({"D_LR": 7e-4}, "D_LR = 0.02"),
     ({"BETAS": (0.9, 0.999)}, "BETAS = (0.0, 0.8)")])
 def test_report_advises_a_change_of_the_constant_that_looks_wrong(
         constants, capsys, change, advice):
