@@ -91,7 +91,7 @@ def usual_bias(G):  # nn.Linear's own start: uniform on +-1 / sqrt(inputs)
     nn.init.uniform_(G[2].bias, -G[2].in_features**-0.5, G[2].in_features**-0.5)
 
 
-def drop_norm(G):
+def usual_mlp(G):
     G[3] = nn.Identity()
     usual_bias(G)
 
@@ -142,10 +142,10 @@ PARTS = {
                constant(G_HIDDEN=16), constant(G_HIDDEN=64), constant(G_HIDDEN=128),
                constant(D_HIDDEN=16), constant(D_HIDDEN=64), constant(D_HIDDEN=128),
                constant(BATCH_SIZE=64), constant(BATCH_SIZE=512), constant(BATCH_SIZE=1024),
-               constant(STEPS=1750), constant(STEPS=7000),
+               constant(STEPS=gan_1d.STEPS // 2), constant(STEPS=2 * gan_1d.STEPS),
                constant(D_STEPS=1), constant(D_STEPS=5),
-               constant(G_LR=5e-3), constant(G_LR=2e-2),
-               constant(D_LR=7.5e-3), constant(D_LR=3e-2),
+               constant(G_LR=gan_1d.G_LR / 2), constant(G_LR=2 * gan_1d.G_LR),
+               constant(D_LR=gan_1d.D_LR / 2), constant(D_LR=2 * gan_1d.D_LR),
                ("both activations ELU", {"G_ACTIVATION": elu, "D_ACTIVATION": elu}),
                ("both activations tanh", {"G_ACTIVATION": tanh, "D_ACTIVATION": tanh}),
                ("both activations leaky ReLU", {"G_ACTIVATION": leaky, "D_ACTIVATION": leaky})],
@@ -153,7 +153,7 @@ PARTS = {
                 ("falling rates, but with an average of G",
                  {"Adam": ConstantRate, "train": average}),
                 ("G's steeper fall: linear, as D's", {"Adam": LinearRate}),
-                ("the faster D: D_STEPS = 1, D_LR = G_LR", {"D_STEPS": 1, "D_LR": 1e-2}),
+                ("the faster D: D_STEPS = 1, D_LR = G_LR", {"D_STEPS": 1, "D_LR": gan_1d.G_LR}),
                 ("BETAS = (0.9, 0.999), Adam's own", {"BETAS": (0.9, 0.999)}),
                 ("BETAS = (0.5, 0.999), as in DCGAN", {"BETAS": (0.5, 0.999)}),
                 ("BETAS = (0.0, 0.9)", {"BETAS": (0.0, 0.9)}),
@@ -162,10 +162,10 @@ PARTS = {
                 ("leaky ReLU in D: ELU", {"D_ACTIVATION": elu}),
                 ("noise on (-1, 1): on (0, 1)", {"NOISE_RANGE": (0.0, 1.0)}),
                 ("D's scaled input: raw", {"Discriminator": RawDiscriminator}),
-                ("LayerNorm in G and the wide biases", {"Generator": generator(drop_norm)}),
+                ("LayerNorm in G and the wide biases", {"Generator": generator(usual_mlp)}),
                 ("the wide biases before it", {"Generator": generator(usual_bias)}),
                 ("LayerNorm and wide biases, at N(100, 1.25)",
-                 {"Generator": generator(drop_norm), "REAL_MEAN": 100}),
+                 {"Generator": generator(usual_mlp), "REAL_MEAN": 100}),
                 ("G's steeper fall, at N(20, 1.25)", {"Adam": LinearRate, "REAL_MEAN": 20}),
                 ("G's steeper fall, R an exponential", {"Adam": LinearRate, "R": exponential}),
                 ("leaky ReLU in D: tanh, R two humps",
