@@ -92,7 +92,7 @@ def Generator():
     rescales each fake's to mean 0 and variance 1, then gives each a learned gain and bias.
     """
     G = mlp(NOISE_DIM, G_HIDDEN, R(1).shape[1], G_ACTIVATION, nn.LayerNorm(G_HIDDEN))
-    nn.init.uniform_(G[2].bias, -4, 4)  # of the second linear map; wide: G does not fold back
+    nn.init.uniform_(G[2].bias, -4, 4)  # of the second linear map; wide, or G's curve may turn back
     return G
 
 
