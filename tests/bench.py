@@ -106,9 +106,9 @@ class ConstantRate(torch.optim.Adam):
 
 def average(R, I, G, D):
     """train(), but it leaves in G an average of its weights: EMA, decay 0.998 a turn."""
-    ema = AveragedModel(G, multi_avg_fn=get_ema_multi_avg_fn(0.998 ** (1 / gan_1d.D_STEPS)))
+    ema = AveragedModel(G, multi_avg_fn=get_ema_multi_avg_fn(0.998))
 
-    def noise(n):  # drawn once for each update of D
+    def noise(n):  # drawn once a turn
         ema.update_parameters(G)
         return I(n)
 
