@@ -42,7 +42,7 @@ D_HIDDEN = 32  # units in each hidden layer of D; with far fewer, D cannot see t
 
 # The game
 BATCH_SIZE = 256  # samples in each update; more make the game steadier and slower
-STEPS = 2500  # steps of the game: in each D has its turn, then G; more bring G closer to R
+STEPS = 2200  # steps of the game: in each D has its turn, then G; more bring G closer to R
 D_STEPS = 2  # updates of D in each of its turns; G has one
 G_LR = 1e-2  # learning rate of G at the start
 D_LR = 1.5e-2  # learning rate of D at the start; if it is much lower, D cannot keep up with G
@@ -175,8 +175,8 @@ def train(R, I, G, D):
         # Each player's move changes what is best for the other, so that they circle round the goal
         # (Mescheder et al. 2018, arXiv 1801.04406). As the rates fall to 0, the circles shrink.
         # G's rate falls sooner, so that D keeps up with G's last, fine moves.
-        opt_d.param_groups[0]["lr"] = D_LR * (1 - step / STEPS)
-        opt_g.param_groups[0]["lr"] = G_LR * (1 - step / STEPS) ** 3
+        opt_d.param_groups[0]["lr"] = D_LR * (1 - step / STEPS) ** 0.5
+        opt_g.param_groups[0]["lr"] = G_LR * (1 - step / STEPS) ** 2
 
         # One batch of fakes serves both turns, because G does not change during D's turn.
         fake = G(I(BATCH_SIZE))
