@@ -3,9 +3,10 @@
 Two small neural nets play a game. G, the generator, turns random noise into numbers. D, the
 discriminator, looks at a number and says how likely it is to be real. D learns to tell G's fakes
 from real numbers; G learns to fool D. G never sees a real number. All that reaches it is D's
-gradient: the direction in which to move each fake so that D finds it more real. Where fakes crowd,
-D sees more fakes than real numbers, says "fake", and so drives them apart. In the end the
-histogram of the fakes lies on that of the real numbers, but for the ends of its tails.
+gradient: the direction in which to move each fake so that D finds it more real. Where there are
+more fakes than real numbers D says "fake", and its gradient pushes them to where they are too few.
+In the end the histogram of the fakes lies on that of the real numbers, but for the ends of its
+tails.
 
     R        the real data: a bell curve, which G must learn to imitate
     I        the input of G: uniform noise, flat, which G must bend into a bell
@@ -33,7 +34,7 @@ REAL_MEAN = 4.0  # the centre of the bell
 REAL_STD = 1.25  # its standard deviation
 
 # I, the noise
-NOISE_DIM = 1  # random numbers for each fake; with 1, G is a curve that one can draw
+NOISE_DIM = 1  # random numbers for each fake; more bring G closer to R
 NOISE_RANGE = (-1.0, 1.0)  # each of them is uniform between these two
 
 # G and D, the nets
@@ -46,12 +47,13 @@ STEPS = 2200  # steps of the game: in each D has its turn, then G; more bring G 
 D_STEPS = 2  # updates of D in each of its turns; G has one
 G_LR = 1e-2  # learning rate of G at the start
 D_LR = 1.5e-2  # learning rate of D at the start; if it is much lower, D cannot keep up with G
-BETAS = (0.0, 0.8)  # Adam's memory of gradients (none: the other player has moved), of squares
+# Adam's memory of past gradients (none, as the other player has moved since) and of their squares
+BETAS = (0.0, 0.8)
 
 # The run
 SEED = 0  # the same seed gives the same numbers on the same CPU; a GPU may round differently
 LOG_EVERY = 100  # steps from one printed line to the next
-PLOT_FILE = "gan_1d.png"  # the picture; its suffix chooses the format
+PLOT_FILE = "gan_1d.png"  # the picture: a .png, .pdf or .svg
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # nets this small may be faster on "cpu"
 
 
@@ -66,7 +68,8 @@ def I(n):
     """Return n noise vectors, shape (n, NOISE_DIM).
 
     The noise is uniform because normal noise is a bell already: G would only have to shift and
-    scale it.
+    scale it. Uniform noise has two ends, so the fakes have, too: the endless tails of a bell are
+    out of reach.
     """
     low, high = NOISE_RANGE
     return low + (high - low) * torch.rand(n, NOISE_DIM, device=DEVICE)
@@ -83,35 +86,37 @@ class Generator(nn.Module):
         self.hidden2 = nn.Linear(G_HIDDEN, G_HIDDEN)
         self.norm = nn.LayerNorm(G_HIDDEN)
         self.out = nn.Linear(G_HIDDEN, 1)
-        # PyTorch would start these biases within +-0.18. With a wide start G comes closer to R, and
-        # the curve from its noise to its fakes does not end with a fold, where it turns back.
+        # PyTorch starts biases close to 0. These start far apart, so that each unit's tanh bends at
+        # another place. The 4 was found by trial: with it, G comes closest to R.
         nn.init.uniform_(self.hidden2.bias, -4, 4)
         self.to(DEVICE)
 
     def forward(self, z):
         h = torch.tanh(self.hidden1(z))
-        # On the way to a far R all inputs of this tanh would grow until tanh is flat and G learns
-        # no more. LayerNorm (Ba et al. 2016, arXiv 1607.06450) gives those of each fake mean 0 and
-        # variance 1, and then a gain and a bias that it learns.
+        # To reach a far R, G would push every tanh towards 1 or -1, where it is flat and G learns
+        # no more. LayerNorm (Ba et al. 2016, arXiv 1607.06450) gives the inputs of each fake's
+        # tanh mean 0 and variance 1, and then a gain and a bias that it learns.
         h = torch.tanh(self.norm(self.hidden2(h)))
         return self.out(h)
 
 
 class Discriminator(nn.Module):
-    """D turns samples, shape (n, 1), into logits, shape (n, 1). It judges each sample on its own.
+    """D turns samples, shape (n, 1), into logits, shape (n, 1).
 
-    In comments D(x) is the probability that x is real. The code's D(x) gives its logit: D(x) is
-    sigmoid(logit), so a logit above 0 says "real", one below 0 "fake".
+    It judges each sample on its own. The best that it can learn is what share of all the samples
+    near x is real: D(x), the probability that x is real. It returns the logit of that, a number
+    without bounds: D(x) is sigmoid(logit), so a logit above 0 says "real", one below 0 "fake".
 
-    D may look at real samples, as G may not: it scales its input by the mean and the standard
-    deviation of some. They come from the R above; another R needs another D.
+    G may not look at real samples, but D may: it scales its input by the mean and the standard
+    deviation of some. It takes them from this file's R, so train() with another R needs another D.
     """
 
     def __init__(self):
         super().__init__()
         sample = R(10_000)
-        self.register_buffer("mean", sample.mean())  # A buffer is kept with the weights,
-        self.register_buffer("std", sample.std())  # but no optimiser changes it.
+        # Buffers are kept with the weights, but no optimiser changes them.
+        self.register_buffer("mean", sample.mean())
+        self.register_buffer("std", sample.std())
         self.hidden1 = nn.Linear(1, D_HIDDEN)
         self.hidden2 = nn.Linear(D_HIDDEN, D_HIDDEN)
         self.out = nn.Linear(D_HIDDEN, 1)
@@ -143,8 +148,8 @@ def g_loss(fake_logit):
     """-mean[log D(G(z))]: G wants D to say 1 to its fakes, so here their label is 1.
 
     Minimising mean[log(1 - D(G(z)))] has the same aim. But where D is sure that a fake is fake,
-    log(1 - D) hardly changes with the logit, so that G hardly learns (GAN paper, section 3). With
-    REAL_MEAN = 20.0 G then stands still.
+    log(1 - D) hardly changes with the logit, so that G gets next to no gradient (GAN paper,
+    section 3). With that loss and REAL_MEAN = 20.0, G stops on its way.
     """
     ones = torch.ones_like(fake_logit)
     return F.binary_cross_entropy_with_logits(fake_logit, ones)
@@ -172,20 +177,20 @@ def train(R, I, G, D):
         if step % LOG_EVERY == 0:
             history.append(look(step, G, D, real, z))
 
-        # Each player's move changes what is best for the other, so that they circle round the goal
-        # (Mescheder et al. 2018, arXiv 1801.04406). As the rates fall to 0, the circles shrink.
-        # G's rate falls sooner, so that D keeps up with G's last, fine moves.
+        # G runs past the goal before D has learned to turn it back, so the two circle round it
+        # (Mescheder et al. 2018, arXiv 1801.04406). As the rates fall to 0, the circles shrink. G's
+        # rate falls sooner, so that D keeps up with G's last, fine moves.
         opt_d.param_groups[0]["lr"] = D_LR * (1 - step / STEPS) ** 0.5
         opt_g.param_groups[0]["lr"] = G_LR * (1 - step / STEPS) ** 2
 
-        # One batch of fakes serves both turns, because G does not change during D's turn.
+        # One batch of fakes can serve both turns, because G does not change during D's turn.
         fake = G(I(BATCH_SIZE))
 
-        # D's turn: maximise log D(x) + log(1 - D(G(z))). The code's D gives logits; the sigmoid
-        # is part of the loss.
+        # D's turn: maximise log D(x) + log(1 - D(G(z))). (In code D gives the logit; the sigmoid is
+        # part of the loss.)
         for _ in range(D_STEPS):
-            # detach() cuts the fakes off from G, so that backward() stops at them. That saves time,
-            # and backward() would free the graph, the record of how G made the fakes, which G's
+            # detach() cuts the fakes off from G, so that backward() stops at them. Otherwise it
+            # would take longer, and free the graph, the record of how G made the fakes, which G's
             # turn still needs.
             loss = d_loss(D(R(BATCH_SIZE)), D(fake.detach()))
             opt_d.zero_grad()  # This also clears what G's last turn has left in D.
@@ -272,8 +277,8 @@ def report(real, fake):
     distance = np.abs(real - fake).mean() / real.std()
     print(f"\nEarth mover's distance: {distance:.3f} standard deviations of R.")
 
-    # Two samples of a bell, of this size, are some 0.005 apart, a flat block with the right mean
-    # and standard deviation 0.154.
+    # A bell and a flat block with the same mean and standard deviation are 0.154 apart, two samples
+    # of one bell some 0.005. Where to draw the line in between is our choice.
     advice = 'Try more STEPS, or see "What goes wrong" in README.md.'
     if distance <= 0.05:
         print("G has learned R.")
@@ -313,11 +318,11 @@ def plot(history, real, fake):
     right.plot(last["fake"], last["d_fake"], "k.", markersize=1)
     right.set(ylabel="D(x), the black dots", ylim=(0, 1), yticks=(0, 0.5, 1))
 
-    # The area between the two curves is the earth mover's distance, in units of x. The ideal G, if
-    # it rises all the way, turns evenly spread noise into just the curve of the real samples.
+    # The area between the two curves is the earth mover's distance, in units of x. If NOISE_DIM is
+    # 1 and G rises all the way, the curve of the fakes is G, that of the real samples the ideal G.
     ax = figure.add_subplot(2, 2, 4)
     share = np.linspace(0, 1, len(real))
-    ax.plot(share, real, "C0--", label="real: the ideal G")
+    ax.plot(share, real, "C0--", label="real")
     ax.plot(share, fake, "C1", label="fake")
     ax.set(title="Sorted samples", xlabel="share of the samples below x", ylabel="x")
     ax.legend(loc="upper left")
@@ -349,13 +354,12 @@ def check_constants():
         refuse("REAL_MEAN", "a finite number")
     if len(NOISE_RANGE) != 2 or not -math.inf < NOISE_RANGE[0] < NOISE_RANGE[1] < math.inf:
         refuse("NOISE_RANGE", "two numbers, the lower one first")
-    if [type(beta) for beta in BETAS] != [float, float] or min(BETAS) < 0 or max(BETAS) >= 1:
-        refuse("BETAS", "two floats from 0.0 to below 1.0")
+    if len(BETAS) != 2 or not all(isinstance(beta, float) and 0 <= beta < 1 for beta in BETAS):
+        refuse("BETAS", "two floats, such as 0.0, from 0 to below 1")
     torch.zeros(1, device=DEVICE)  # PyTorch itself refuses a device that it cannot use.
     path = Path(PLOT_FILE)
-    formats = plt.Figure().canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in formats or not path.parent.is_dir():
-        refuse("PLOT_FILE", "a picture's name, such as gan_1d.png, in a folder that exists")
+    if path.suffix not in (".png", ".pdf", ".svg") or not path.parent.is_dir():
+        refuse("PLOT_FILE", "a .png, .pdf or .svg in a folder that exists")
 
 
 def main():
