@@ -419,7 +419,7 @@ def test_program_learns_R_with_its_own_constants_also_without_a_screen(tmp_path)
     done = subprocess.run([sys.executable, shutil.copy(SCRIPT, tmp_path)], cwd="empty", env=env,
                           capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stderr) == (0, "") and verdict(done.stdout) == ""
-    assert 0 < numbers("Earth mover's distance", done.stdout)[0] <= 0.04  # 40 seeds: 0.028 at most
+    assert 0 < numbers("Earth mover's distance", done.stdout)[0] <= 0.04  # 40 seeds: 0.032 at most
     assert os.listdir("empty") == [gan_1d.PLOT_FILE]
     check_png(tmp_path / "empty" / gan_1d.PLOT_FILE)
 
