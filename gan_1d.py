@@ -51,7 +51,7 @@ D_LR = 1.5e-2  # learning rate of D at the start; if it is much lower, D cannot 
 BETAS = (0.0, 0.8)
 
 # The run
-SEED = 0  # the same seed gives the same numbers on the same CPU; a GPU may round differently
+SEED = 0  # same seed, CPU and PyTorch: the same numbers; a GPU may round differently each time
 LOG_EVERY = 100  # steps from one printed line to the next
 PLOT_FILE = "gan_1d.png"  # the picture: a .png, .pdf or .svg
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # nets this small may be faster on "cpu"
@@ -86,16 +86,17 @@ class Generator(nn.Module):
         self.hidden2 = nn.Linear(G_HIDDEN, G_HIDDEN)
         self.norm = nn.LayerNorm(G_HIDDEN)
         self.out = nn.Linear(G_HIDDEN, 1)
-        # PyTorch starts biases close to 0. These start far apart, so that each unit's tanh bends at
-        # another place. The 4 was found by trial: with it, G comes closest to R.
+        # PyTorch starts biases close to 0. These start far apart, so that each unit starts on
+        # another part of its tanh. The 4 was found by trial: with it, G comes closest to R.
         nn.init.uniform_(self.hidden2.bias, -4, 4)
         self.to(DEVICE)
 
     def forward(self, z):
         h = torch.tanh(self.hidden1(z))
         # To reach a far R, G would push every tanh towards 1 or -1, where it is flat and G learns
-        # no more. LayerNorm (Ba et al. 2016, arXiv 1607.06450) gives the inputs of each fake's
-        # tanh mean 0 and variance 1, and then a gain and a bias that it learns.
+        # no more. LayerNorm (Ba et al. 2016, arXiv 1607.06450) shifts and scales the G_HIDDEN
+        # inputs of each fake together to mean 0 and variance 1, so that the biases still keep them
+        # apart. Then it gives each unit a gain and a bias that it learns.
         h = torch.tanh(self.norm(self.hidden2(h)))
         return self.out(h)
 
@@ -320,7 +321,8 @@ def plot(history, real, fake):
     right.set(ylabel="D(x), the black dots", ylim=(0, 1), yticks=(0, 0.5, 1))
 
     # The area between the two curves is the earth mover's distance, in units of x. If NOISE_DIM is
-    # 1 and G rises all the way, the curve of the fakes is G, that of the real samples the ideal G.
+    # 1 and G rises all the way, the curve of the fakes is G, drawn over its noise rescaled to 0 to
+    # 1, and that of the real samples is the ideal G.
     ax = figure.add_subplot(2, 2, 4)
     share = np.linspace(0, 1, len(real))
     ax.plot(share, real, "C0--", label="real")
