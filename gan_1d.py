@@ -4,7 +4,7 @@ Two small neural nets play a game. G, the generator, turns random noise into num
 discriminator, looks at a number and says how likely it is to be real. D learns to tell G's fakes
 from real numbers; G learns to fool D. G never sees a real number. All that reaches it is D's
 gradient: the direction in which to move each fake so that D finds it more real. Where there are
-more fakes than real numbers D says "fake", and its gradient pushes them to where they are too few.
+too many fakes D says "fake", and its gradient pushes them to where there are too few.
 In the end the histogram of the fakes lies on that of the real numbers, but for the ends of its
 tails.
 
@@ -43,11 +43,12 @@ D_HIDDEN = 32  # units in each hidden layer of D; with far fewer, D cannot see t
 
 # The game
 BATCH_SIZE = 256  # samples in each update; more make the game steadier and slower
-STEPS = 2200  # steps of the game: in each D has its turn, then G; more bring G closer to R
+STEPS = 2200  # steps of the game: in each, D's turn, then G's; more bring G closer to R
 D_STEPS = 2  # updates of D in each of its turns; G has one
 G_LR = 1e-2  # learning rate of G at the start
 D_LR = 1.5e-2  # learning rate of D at the start; if it is much lower, D cannot keep up with G
-# Adam's memory of past gradients (none, as the other player has moved since) and of their squares
+# How long Adam remembers past gradients, and their squares: 0.0 is not at all, nearly 1 is long.
+# With its usual (0.9, 0.999) all fakes stay alike for hundreds of steps.
 BETAS = (0.0, 0.8)
 
 # The run
@@ -86,17 +87,17 @@ class Generator(nn.Module):
         self.hidden2 = nn.Linear(G_HIDDEN, G_HIDDEN)
         self.norm = nn.LayerNorm(G_HIDDEN)
         self.out = nn.Linear(G_HIDDEN, 1)
-        # PyTorch starts biases close to 0. These start far apart, so that each unit starts on
-        # another part of its tanh. The 4 was found by trial: with it, G comes closest to R.
+        # PyTorch starts biases close to 0. These start far apart, which brings G a little closer to
+        # R (tests/RESULTS.md). The 4 was found by trial.
         nn.init.uniform_(self.hidden2.bias, -4, 4)
         self.to(DEVICE)
 
     def forward(self, z):
         h = torch.tanh(self.hidden1(z))
-        # To reach a far R, G would push every tanh towards 1 or -1, where it is flat and G learns
-        # no more. LayerNorm (Ba et al. 2016, arXiv 1607.06450) shifts and scales the G_HIDDEN
-        # inputs of each fake together to mean 0 and variance 1, so that the biases still keep them
-        # apart. Then it gives each unit a gain and a bias that it learns.
+        # If R is as far as REAL_MEAN = 100.0, G would push every tanh below to 1 or -1, where it is
+        # flat and G learns no more. LayerNorm (Ba et al. 2016, arXiv 1607.06450) leaves some in
+        # between: for each fake it shifts and scales the G_HIDDEN inputs of the tanh, all alike, to
+        # mean 0 and variance 1. Then it gives each unit a gain and a bias, which are learned.
         h = torch.tanh(self.norm(self.hidden2(h)))
         return self.out(h)
 
@@ -104,12 +105,14 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """D turns samples, shape (n, 1), into logits, shape (n, 1).
 
-    It judges each sample on its own. The best that it can learn is what share of all the samples
-    near x is real: D(x), the probability that x is real. It returns the logit of that, a number
-    without bounds: D(x) is sigmoid(logit), so a logit above 0 says "real", one below 0 "fake".
+    It judges each sample x on its own. In formulas D(x) is the probability that x is real; the best
+    that D can learn is the share of real ones among all samples near x. In code D(x) is the logit
+    of that, a number without bounds: the probability is sigmoid(logit), so a logit above 0 says
+    "real", one below 0 "fake".
 
     G may not look at real samples, but D may: it scales its input by the mean and the standard
-    deviation of some. It takes them from this file's R, so train() with another R needs another D.
+    deviation of some. It takes them from this file's R: if you give train() another R, give it
+    another D, too.
     """
 
     def __init__(self):
@@ -187,20 +190,19 @@ def train(R, I, G, D):
         # One batch of fakes can serve both turns, because G does not change during D's turn.
         fake = G(I(BATCH_SIZE))
 
-        # D's turn: maximise log D(x) + log(1 - D(G(z))). (In code D gives the logit; the sigmoid is
-        # part of the loss.)
+        # D's turn: maximise log D(x) + log(1 - D(G(z))), which is to minimise d_loss.
         for _ in range(D_STEPS):
-            # detach() cuts the fakes off from G, so that backward() stops at them. Otherwise it
-            # would take longer, and free the graph, the record of how G made the fakes, which G's
-            # turn still needs.
+            # detach() cuts the fakes off from G, so that backward() stops at them. Otherwise
+            # backward() would take longer, and free the graph, the record of how G made the fakes,
+            # which is still needed.
             loss = d_loss(D(R(BATCH_SIZE)), D(fake.detach()))
-            opt_d.zero_grad()  # This also clears what G's last turn has left in D.
+            opt_d.zero_grad()  # This also clears what G's backward() has left in D.
             loss.backward()
             opt_d.step()  # This changes D alone: opt_d knows only the weights of D.
 
-        # G's turn: maximise log D(G(z)). D is asked again, because it has learned since, and
-        # because this time the gradient must run through D and the fakes back to G. On its way it
-        # leaves gradients in D, too. Nobody uses them.
+        # G's turn: maximise log D(G(z)), which is to minimise g_loss. D is asked again, because it
+        # has learned since, and because this time the gradient must run through D and the fakes
+        # back to G. On its way it leaves gradients in D, too. Nobody uses them.
         loss = g_loss(D(fake))
         opt_g.zero_grad()
         loss.backward()
@@ -216,8 +218,8 @@ def print_goal(real):
     """Print the header, and the numbers that all the lines below it should come to.
 
     When the fakes are perfect, D can only guess: it says 1/2 to every sample. Then the loss of D
-    is 2 ln 2 = 1.386, that of G is ln 2 = 0.693. A D that has learned nothing guesses, too, so look
-    at the mean and the standard deviation as well.
+    is 2 ln 2 = 1.386, that of G is ln 2 = 0.693. A D that cannot see the difference guesses, too,
+    so look at the mean and the standard deviation as well.
     """
     print("  step   D loss   G loss  D(real)  D(fake)     mean      std")
     print(f"  goal    1.386    0.693    0.500    0.500{real.mean():9.3f}{real.std():9.3f}")
@@ -227,8 +229,8 @@ def look(step, G, D, real, z):
     """Print a line on how the game stands after so many steps, and return it as a dict.
 
     Its keys are step; d_loss and g_loss; mean and std, those of the fakes; and, for the picture or
-    an animation, four tensors on the CPU: real and fake, the samples, and d_real and d_fake, D(x)
-    for each of them. If a loss is no longer finite, the run ends.
+    an animation, four tensors on the CPU: real and fake, the samples, and d_real and d_fake, the
+    probability that D gives each of them. If a loss is no longer finite, the run ends.
     """
     with torch.no_grad():
         fake = G(z)
@@ -321,13 +323,13 @@ def plot(history, real, fake):
     right.set(ylabel="D(x), the black dots", ylim=(0, 1), yticks=(0, 0.5, 1))
 
     # The area between the two curves is the earth mover's distance, in units of x. If NOISE_DIM is
-    # 1 and G rises all the way, the curve of the fakes is G, drawn over its noise rescaled to 0 to
-    # 1, and that of the real samples is the ideal G.
+    # 1 and G rises all the way, the curve of the fakes is G's output over its noise, drawn as 0 to
+    # 1. A perfect G would give the curve of the real samples.
     ax = figure.add_subplot(2, 2, 4)
     share = np.linspace(0, 1, len(real))
     ax.plot(share, real, "C0--", label="real")
     ax.plot(share, fake, "C1", label="fake")
-    ax.set(title="Sorted samples", xlabel="share of the samples below x", ylabel="x")
+    ax.set(title="Sorted samples", xlabel="share of smaller samples", ylabel="x")
     ax.legend(loc="upper left")
 
     figure.savefig(PLOT_FILE, dpi=110)
@@ -358,8 +360,7 @@ def check_constants():
     if len(NOISE_RANGE) != 2 or not -math.inf < NOISE_RANGE[0] < NOISE_RANGE[1] < math.inf:
         refuse("NOISE_RANGE", "two numbers, the lower one first")
     if len(BETAS) != 2 or not all(isinstance(beta, float) and 0 <= beta < 1 for beta in BETAS):
-        refuse("BETAS", "two floats, such as 0.0, from 0 to below 1")
-    torch.zeros(1, device=DEVICE)  # PyTorch itself refuses a device that it cannot use.
+        refuse("BETAS", "two floats (0.0, not 0) from 0.0 to below 1.0")
     path = Path(PLOT_FILE)
     if path.suffix not in (".png", ".pdf", ".svg") or not path.parent.is_dir():
         refuse("PLOT_FILE", "a .png, .pdf or .svg in a folder that exists")
