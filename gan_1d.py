@@ -42,8 +42,8 @@ G_HIDDEN = 32  # units in each hidden layer of G
 D_HIDDEN = 32  # units in each hidden layer of D; with far fewer, D cannot see the shape
 
 # The game
-BATCH_SIZE = 256  # samples in each update; more make the game steadier and slower
-STEPS = 2200  # steps of the game: in each, D's turn, then G's; more bring G closer to R
+BATCH_SIZE = 384  # samples in each update; more make the game steadier and slower
+STEPS = 1900  # steps of the game: in each, D's turn, then G's; more bring G closer to R
 D_STEPS = 2  # updates of D in each of its turns; G has one
 G_LR = 1e-2  # learning rate of G at the start
 D_LR = 1.5e-2  # learning rate of D at the start; if it is much lower, D cannot keep up with G

@@ -177,7 +177,7 @@ PARTS = {
         constant(NOISE_DIM=2), constant(NOISE_DIM=8), constant(NOISE_RANGE=(0.0, 1.0)),
         *(constant(**{name: units}) for name in ("G_HIDDEN", "D_HIDDEN")
           for units in (4, 16, 64, 128)), constant(D_HIDDEN=2),
-        *(constant(BATCH_SIZE=n) for n in (64, 512, 1024)),
+        *(constant(BATCH_SIZE=n) for n in (64, 256, 1024)),
         *(constant(STEPS=n) for n in (gan_1d.STEPS // 2, 2 * gan_1d.STEPS)),
         *(constant(D_STEPS=n) for n in (1, 3, 5)),
         *(constant(**{name: ORIGINAL[name] * by}) for name in ("G_LR", "D_LR") for by in (0.5, 2)),
