@@ -70,8 +70,6 @@ def play(**players):
     return history, updates
 
 
-# ---- R and I, G and D, the losses --------------------------------------------------------------
-
 @pytest.mark.parametrize("mean, std", [(4.0, 1.25), (-30, 0.01), (0, 7)])
 def test_R_is_a_normal_with_the_mean_and_std_of_the_constants(change, mean, std):
     change(REAL_MEAN=mean, REAL_STD=std)
