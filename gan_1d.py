@@ -48,7 +48,7 @@ D_STEPS = 2  # updates of D in each of its turns; G has one
 G_LR = 1e-2  # learning rate of G at the start
 D_LR = 1.5e-2  # learning rate of D at the start; if it is much lower, D cannot keep up with G
 # How long Adam remembers past gradients, and their squares: 0.0 is not at all, nearly 1 is long.
-# With its usual (0.9, 0.999) all fakes stay alike for hundreds of steps.
+# With its usual (0.9, 0.999) all fakes stay in one place for hundreds of steps.
 BETAS = (0.0, 0.8)
 
 # The run
@@ -96,7 +96,7 @@ class Generator(nn.Module):
         h = torch.tanh(self.hidden1(z))
         # If R is as far as REAL_MEAN = 100.0, G would push every tanh below to 1 or -1, where it is
         # flat and G learns no more. LayerNorm (Ba et al. 2016, arXiv 1607.06450) leaves some in
-        # between: for each fake it shifts and scales the G_HIDDEN inputs of the tanh, all alike, to
+        # between: for each fake it shifts and scales the G_HIDDEN inputs of the tanh together, to
         # mean 0 and variance 1. Then it gives each unit a gain and a bias, which are learned.
         h = torch.tanh(self.norm(self.hidden2(h)))
         return self.out(h)
@@ -152,8 +152,8 @@ def g_loss(fake_logit):
     """-mean[log D(G(z))]: G wants D to say 1 to its fakes, so here their label is 1.
 
     Minimising mean[log(1 - D(G(z)))] has the same aim. But where D is sure that a fake is fake,
-    log(1 - D) hardly changes with the logit, so that G gets next to no gradient (GAN paper,
-    section 3). With that loss and REAL_MEAN = 20.0, G stops on its way.
+    log(1 - D) is close to 0 and flat: it hardly changes with the logit, so that G gets next to no
+    gradient (GAN paper, section 3). With that loss and REAL_MEAN = 20.0, G stops on its way.
     """
     ones = torch.ones_like(fake_logit)
     return F.binary_cross_entropy_with_logits(fake_logit, ones)
@@ -192,9 +192,9 @@ def train(R, I, G, D):
 
         # D's turn: maximise log D(x) + log(1 - D(G(z))), which is to minimise d_loss.
         for _ in range(D_STEPS):
-            # detach() cuts the fakes off from G, so that backward() stops at them. Otherwise
-            # backward() would take longer, and free the graph, the record of how G made the fakes,
-            # which is still needed.
+            # detach() cuts the fakes off from G, so that backward() stops at them. Otherwise it
+            # would go on through G, and delete the record of how G made the fakes, which G's turn
+            # still needs.
             loss = d_loss(D(R(BATCH_SIZE)), D(fake.detach()))
             opt_d.zero_grad()  # This also clears what G's backward() has left in D.
             loss.backward()
@@ -280,8 +280,8 @@ def report(real, fake):
     distance = np.abs(real - fake).mean() / real.std()
     print(f"\nEarth mover's distance: {distance:.3f} standard deviations of R.")
 
-    # A bell and a flat block with the same mean and standard deviation are 0.154 apart, two samples
-    # of one bell some 0.005. Where to draw the line in between is our choice.
+    # A bell and a flat block with the same mean and standard deviation are 0.154 apart, two sets of
+    # samples of one bell some 0.005. Where to draw the line in between is our choice.
     advice = 'Try more STEPS, or see "What goes wrong" in README.md.'
     if distance <= 0.05:
         print("G has learned R.")
@@ -323,8 +323,8 @@ def plot(history, real, fake):
     right.set(ylabel="D(x), the black dots", ylim=(0, 1), yticks=(0, 0.5, 1))
 
     # The area between the two curves is the earth mover's distance, in units of x. If NOISE_DIM is
-    # 1 and G rises all the way, the curve of the fakes is G's output over its noise, drawn as 0 to
-    # 1. A perfect G would give the curve of the real samples.
+    # 1 and G rises all the way, the curve of the fakes is G itself, with its noise drawn as 0 to 1.
+    # A perfect G would give the curve of the real samples.
     ax = figure.add_subplot(2, 2, 4)
     share = np.linspace(0, 1, len(real))
     ax.plot(share, real, "C0--", label="real")
