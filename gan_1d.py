@@ -4,9 +4,8 @@ Two small neural nets play a game. G, the generator, turns random noise into num
 discriminator, looks at a number and says how likely it is to be real. D learns to tell G's fakes
 from real numbers; G learns to fool D. G never sees a real number. All that reaches it is D's
 gradient: the direction in which to move each fake so that D finds it more real. Where there are
-too many fakes D says "fake", and its gradient pushes them to where there are too few.
-In the end the histogram of the fakes lies on that of the real numbers, but for the ends of its
-tails.
+too many fakes D says "fake", and its gradient pushes them to where there are too few. In the end
+the histogram of the fakes lies on that of the real numbers, but for the ends of its tails.
 
     R        the real data: a bell curve, which G must learn to imitate
     I        the input of G: uniform noise, flat, which G must bend into a bell
@@ -48,7 +47,7 @@ D_STEPS = 2  # updates of D in each of its turns; G has one
 G_LR = 1e-2  # learning rate of G at the start
 D_LR = 1.5e-2  # learning rate of D at the start; if it is much lower, D cannot keep up with G
 # How long Adam remembers past gradients, and their squares: 0.0 is not at all, nearly 1 is long.
-# With its usual (0.9, 0.999) all fakes stay in one place for hundreds of steps.
+# With its usual (0.9, 0.999) all fakes are nearly the same number for hundreds of steps.
 BETAS = (0.0, 0.8)
 
 # The run
