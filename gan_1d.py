@@ -35,9 +35,9 @@ STEPS = 1900  # steps of the game; in each, D has its turn, then G
 D_STEPS = 3  # updates of D in each of its turns; G has one
 G_LR = 8e-3  # learning rate of G at the start
 D_LR = 1e-2  # learning rate of D at the start; if it is much lower, D cannot keep up with G
-BETAS = (0.0, 0.85)  # Adam's memory of gradients: none, and of their squares: short
+BETAS = (0.0, 0.85)  # how long Adam remembers gradients (not at all) and their squares (shortly)
 
-SEED = 0  # the same seed on the same CPU gives the same numbers
+SEED = 0  # the same seed, CPU and PyTorch give the same numbers
 LOG_EVERY = 100  # steps from one printed line to the next
 PLOT_FILE = "gan_1d.png"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -66,16 +66,16 @@ class Generator(nn.Module):
         self.size = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
-        # An update moves size by about G_LR: all fakes grow or shrink by 2%, be they 0.01 or 100.
+        # One update of size scales all fakes by some 2%, so G soon reaches any R, near 0.01 or 100.
         return torch.exp(2 * self.size) * self.net(z)
 
 
 class Discriminator(nn.Module):
     """D turns samples, shape (n, 1), into logits, shape (n, 1).
 
-    In formulas D(x) is the probability that x is real: at best the share of real ones among all
-    samples near x. In code it is the logit of that: above 0 means "real", below 0 "fake", and
-    sigmoid(logit) is the probability.
+    In formulas D(x) is the probability that x is real; a perfect D gives the share of real ones
+    among all samples near x. In code it is the logit of that: above 0 means "real", below 0 "fake",
+    and sigmoid(logit) is the probability.
     """
 
     def __init__(self):
@@ -85,7 +85,7 @@ class Discriminator(nn.Module):
             nn.Linear(D_HIDDEN, D_HIDDEN), nn.LeakyReLU(0.2),
             nn.Linear(D_HIDDEN, 1),
         )
-        self.std, self.mean = torch.std_mean(R(10_000))  # D may look at real samples, G may not.
+        self.std, self.mean = torch.std_mean(R(10_000))  # To scale its input, D may look at R.
 
     def forward(self, x):
         return self.net((x - self.mean) / self.std)
@@ -107,7 +107,7 @@ def train(R, I, G, D):
     history = {"real": real.cpu().numpy(), "looks": []}
 
     # When the fakes are perfect, D can only guess: it says 1/2. Then its loss is 2 ln 2, G's ln 2.
-    # A D that sees no difference guesses, too: look at the mean and the standard deviation as well.
+    # A D too weak to see a difference guesses, too: look at the mean and the standard deviation.
     print("  step   D loss   G loss  D(real)  D(fake)     mean      std")
     print(f"  goal    1.386    0.693    0.500    0.500{real.mean():9.3f}{real.std():9.3f}")
 
@@ -116,7 +116,7 @@ def train(R, I, G, D):
             history["looks"].append(look(step, G, D, real, z))
 
         # D's turn: maximise log D(x) + log(1 - D(G(z))). detach() cuts the fakes off from G: else
-        # backward() would use up the record of how G made them, which G's turn still needs.
+        # backward() would free the record of how G made them, which the next updates still need.
         fake = G(I(BATCH_SIZE))
         for _ in range(D_STEPS):
             loss = bce(D(R(BATCH_SIZE)), 1) + bce(D(fake.detach()), 0)
@@ -124,16 +124,17 @@ def train(R, I, G, D):
             loss.backward()
             opt_d.step()  # This changes D alone: opt_d knows only the weights of D.
 
-        # G's turn: maximise log D(G(z)). To minimise log(1 - D(G(z))) has the same aim, but is flat
-        # where D is sure of a fake (Goodfellow et al. 2014, arXiv 1406.2661, section 3). D is asked
-        # again: it has learned since, and now the gradient must run through D and the fakes to G.
+        # G's turn: maximise log D(G(z)). Minimising log(1 - D(G(z))) has the same aim, but that is
+        # flat where D is sure of a fake, so G would hardly learn (Goodfellow et al. 2014, arXiv
+        # 1406.2661, section 3). D is asked again: it has learned since, and now the gradient must
+        # run through D and the fakes to G.
         loss = bce(D(fake), 1)
         opt_g.zero_grad()
         loss.backward()
         opt_g.step()  # This changes G alone.
 
-        # At constant learning rates G and D circle round the goal. So they fall to 0, G's sooner,
-        # to let D keep up with its last, fine moves.
+        # At constant learning rates G and D circle round the goal. So the rates fall to 0, G's
+        # faster, to let D keep up with G's last, fine moves.
         schedule_d.step()
         schedule_g.step()
     history["looks"].append(look(STEPS, G, D, real, z))
@@ -152,7 +153,7 @@ def look(step, G, D, real, z):
     print(f"{step:6}" + "".join(f"{number:9.3f}" for number in numbers), flush=True)
     if not torch.isfinite(d_loss + g_loss):
         raise FloatingPointError(f"the loss is no longer finite at step {step}")
-    fake, d_real, d_fake = [x.cpu().numpy().copy() for x in (fake, d_real, d_fake)]
+    fake, d_real, d_fake = [x.cpu().numpy().copy() for x in (fake, d_real, d_fake)]  # saves memory
     return {"step": step, "fake": fake, "d_real": d_real, "d_fake": d_fake}
 
 
@@ -160,10 +161,10 @@ def plot(history, real, fake):
     """Draw the history and two sorted arrays of equal shape, (n, 1), into PLOT_FILE."""
     figure, axes = plt.subplots(2, 2, figsize=(10, 8), layout="constrained")
     looks = history["looks"]
-    steps = [look["step"] for look in looks]
+    steps = [row["step"] for row in looks]
     for ax, name, measure in zip(axes[0], ("mean", "standard deviation"), (np.mean, np.std)):
         ax.axhline(measure(real), color="C0", linestyle="--", label="real")
-        ax.plot(steps, [measure(look["fake"]) for look in looks], "C1o-", label="fake")
+        ax.plot(steps, [measure(row["fake"]) for row in looks], "C1o-", label="fake")
         ax.set(xlabel="step", ylabel=name)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2)
 
@@ -177,9 +178,10 @@ def plot(history, real, fake):
     right.plot(looks[-1]["fake"], looks[-1]["d_fake"], "k.", markersize=1)
     right.set(ylabel="D(x), black dots", ylim=(0, 1))
 
-    # If G rises and NOISE_DIM is 1, its sorted fakes draw the curve of G.
+    # If G rises and NOISE_DIM is 1, its sorted fakes draw the curve of G; R's, that of a perfect G.
     share = np.linspace(0, 1, len(real))
-    axes[1, 1].plot(share, real, "C0--", share, fake, "C1")
+    axes[1, 1].plot(share, real, "C0--")
+    axes[1, 1].plot(share, fake, "C1")
     axes[1, 1].set(xlabel="share of smaller samples", ylabel="x")
 
     figure.savefig(PLOT_FILE)
@@ -197,15 +199,16 @@ def main():
     D = Discriminator().to(DEVICE)
     history = train(R, I, G, D)
 
-    # The earth mover's distance, in standard deviations of R: how far must samples move on average
-    # to become other real ones, if the smallest becomes the smallest, the next the next, and so on?
+    # Skewness and kurtosis are 0 for a bell. The earth mover's distance: how far must samples move,
+    # on average and in standard deviations of R, to become other real ones, if the smallest becomes
+    # the smallest, the next the next, and so on? Real samples show what chance makes of it.
     samples = R(100_000), R(100_000), G(I(100_000)).detach()
     other, real, fake = [x.sort(0).values for x in samples]
     print("\n           mean      std skewness kurtosis distance")
-    for name, x in ("real", real), ("fake", fake):
-        z = (x - x.mean()) / x.std()
+    for name, x in [("real", real), ("fake", fake)]:
+        scaled = (x - x.mean()) / x.std()
         distance = (x - other).abs().mean() / other.std()
-        numbers = x.mean(), x.std(), (z**3).mean(), (z**4).mean() - 3, distance
+        numbers = x.mean(), x.std(), (scaled**3).mean(), (scaled**4).mean() - 3, distance
         print(f"{name:6}" + "".join(f"{number:9.3f}" for number in numbers))
     plot(history, real.cpu().numpy(), fake.cpu().numpy())
     return G
