@@ -66,7 +66,7 @@ class Generator(nn.Module):
         self.size = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
-        # One update of size scales all fakes by some 2%, so G soon reaches any R, near 0.01 or 100.
+        # One update of size scales all fakes by some 2%: a few hundred take them from 0.01 to 100.
         return torch.exp(2 * self.size) * self.net(z)
 
 
