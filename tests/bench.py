@@ -104,6 +104,7 @@ def learn(replacements, seed):
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(out):
         os.chdir(folder)
         module["main"]()
+    module["plt"].close("all")
     real, fake = re.findall(r"^(?:real|fake) +(.*)", out.getvalue(), re.M)
     return float(fake.split()[-1]), float(fake.split()[1]) / float(real.split()[1])
 
