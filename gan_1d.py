@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 REAL_MEAN = 4.0
-REAL_STD = 1.25  # standard deviation; 0 should be no more than some 20 of them from REAL_MEAN
+REAL_STD = 1.25  # standard deviation; a REAL_MEAN more than 20 of these from 0 is hard to learn
 NOISE_DIM = 1  # random numbers that G gets for each fake
 G_HIDDEN = 32  # units in each hidden layer of G
 D_HIDDEN = 32  # units in each hidden layer of D; with far fewer, D cannot see the bell's shape

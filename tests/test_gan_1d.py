@@ -90,7 +90,7 @@ def test_turns(change):
     gan_1d.train(kept(gan_1d.R, real), kept(gan_1d.I, noise), *nets)
     hook.remove()
     rates, g, d = zip(*updates, strict=True)
-    assert len(rates) == 50 * 3
+    assert len(rates) == 50 * 3 and rates[0::3] == pytest.approx(rates[1::3], rel=1e-12)
     for turn in range(1, 50 * 3):
         mine, other = (g, d) if turn % 3 == 2 else (d, g)  # two updates of D, then one of G
         assert not any(map(torch.equal, mine[turn - 1], mine[turn]))
@@ -162,22 +162,38 @@ def test_nonsense_ends_with_an_error_that_shows_the_constant_or_the_step(change,
     assert os.listdir() == ["gan_1d.png"] and Path("gan_1d.png").read_text() == "of an earlier run"
 
 
+def test_constants_are_plain_lines():
+    assert {name for name, _ in NONSENSE} == {*re.findall(r"^([A-Z_]+) = \S", SOURCE, re.M)}
+
+
+def test_G_goes_where_R_is(change, capsys):
+    change(STEPS=2500, BATCH_SIZE=384, REAL_MEAN=100.0, REAL_STD=15.0)
+    gan_1d.main()
+    assert 0 < table(capsys.readouterr().out)["fake"][-1] < 0.06  # A flat block has 0.154.
+
+
 def test_program_learns_R_with_its_own_constants_also_without_a_screen(monkeypatch):
     for name in "MPLBACKEND", "DISPLAY", "WAYLAND_DISPLAY":
         monkeypatch.delenv(name, raising=False)
-    if sys.platform != "linux":  # Elsewhere a window would open, and wait.
+    if sys.platform != "linux":  # Elsewhere a window would open, and wait; Agg warns.
         monkeypatch.setenv("MPLBACKEND", "Agg")
-    out = subprocess.check_output([sys.executable, gan_1d.__file__], text=True)
-    assert 0 < table(out)["real"][-1] < 0.015 and 0 < table(out)["fake"][-1] < 0.045
-    assert plt.imread(gan_1d.PLOT_FILE)[..., :3].std() > 0.05
+        monkeypatch.setenv("PYTHONWARNINGS", "ignore:FigureCanvasAgg")
+    done = subprocess.run([sys.executable, gan_1d.__file__], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = table(done.stdout)
+    assert 0 < rows["real"][-1] < 0.015 and 0 < rows["fake"][-1] < 0.045
+    image = plt.imread(gan_1d.PLOT_FILE)
+    assert 600 <= image.shape[0] < image.shape[1] <= 2400 and image[..., :3].std() > 0.05
 
 
 def process():
+    """What the script must leave as it was: all but PyTorch's seed and threads."""
     return (plt.get_fignums(), plt.rcParams.copy(), sys.argv[:], str(np.random.get_state()),
             torch.get_default_dtype(), torch.is_grad_enabled())
 
 
 def test_pasted_into_a_notebook_cell_it_runs_and_leaves_the_kernel_as_it_was(capsys):
+    torch.set_num_threads(2)
     before = process()
     exec(re.sub("^STEPS = .*", "STEPS = 20", SOURCE, flags=re.M), {"__name__": "__main__"})
     assert process() == before and os.listdir() == [gan_1d.PLOT_FILE]
