@@ -68,7 +68,7 @@ class Discriminator(nn.Module):
     def __init__(self):
         super().__init__()
         self.net = nn.Sequential(
-            nn.Linear(1, D_HIDDEN), nn.LeakyReLU(0.2),
+            nn.Linear(1, D_HIDDEN), nn.LeakyReLU(0.2),  # tanh is flat far away: no gradient
             nn.Linear(D_HIDDEN, D_HIDDEN), nn.LeakyReLU(0.2),
             nn.Linear(D_HIDDEN, 1),
         )

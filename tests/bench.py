@@ -28,6 +28,10 @@ SOURCE = (ROOT / "gan_1d.py").read_text(encoding="utf-8")
 NORMAL = "torch.normal(REAL_MEAN, REAL_STD, (n, 1), device=DEVICE)"
 HUMPS = "2.0 * torch.randn(n, 1).sign() + 0.5 * torch.randn(n, 1)"
 SATURATING = [("loss = bce(D(fake), 1)", "loss = -bce(D(fake), 0)")]
+LEAKY_G = [("(NOISE_DIM, G_HIDDEN), nn.Tanh()", "(NOISE_DIM, G_HIDDEN), nn.LeakyReLU(0.2)"),
+           ("(G_HIDDEN, G_HIDDEN), nn.Tanh()", "(G_HIDDEN, G_HIDDEN), nn.LeakyReLU(0.2)")]
+TANH_D = [("(1, D_HIDDEN), nn.LeakyReLU(0.2)", "(1, D_HIDDEN), nn.Tanh()"),
+          ("(D_HIDDEN, D_HIDDEN), nn.LeakyReLU(0.2)", "(D_HIDDEN, D_HIDDEN), nn.Tanh()")]
 SIZE = [("torch.exp(2 * self.size) * ", "")]
 CONSTANT = [("        schedule_d.step()\n        schedule_g.step()\n", "")]
 
@@ -68,6 +72,8 @@ PARTS = {
         row("without the size", SIZE, REAL_MEAN=100.0, REAL_STD=15.0),
         row("without D's scaling", [("(x - self.mean) / self.std", "x")]),
         row("without D's scaling", [("(x - self.mean) / self.std", "x")], REAL_MEAN=20.0),
+        row("G with leaky ReLU", LEAKY_G), row("D with tanh", TANH_D),
+        row("D with tanh", TANH_D, REAL_MEAN=20.0),
         constants(D_STEPS=1), constants(BETAS=(0.0, 0.999)), constants(BETAS=(0.5, 0.999)),
         constants(BETAS=(0.9, 0.999)), constants(G_HIDDEN=16), constants(D_HIDDEN=16),
         constants(D_HIDDEN=64), constants(STEPS=1250), constants(STEPS=5000), constants(G_LR=5e-3),
