@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 REAL_MEAN = 4.0
-REAL_STD = 1.25  # standard deviation; a REAL_MEAN more than 20 of these from 0 is hard to learn
+REAL_STD = 1.25  # standard deviation; if REAL_MEAN is over 20 times as large, R is hard to learn
 NOISE_DIM = 1  # random numbers that G gets for each fake
 G_HIDDEN = 32  # units in each hidden layer of G
 D_HIDDEN = 32  # units in each hidden layer of D; with far fewer, D cannot see the bell's shape
@@ -59,7 +59,7 @@ class Generator(nn.Module):
         self.size = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
-        # Adam moves size by about G_LR, which scales all fakes by some 2%: so they soon go far.
+        # Adam moves each weight by some G_LR: slow if R is far. Moving size scales all fakes by 2%.
         return torch.exp(2 * self.size) * self.net(z)
 
 
@@ -100,24 +100,24 @@ def train(R, I, G, D):
         if step % LOG_EVERY == 0:
             history["looks"].append(look(step, G, D, real, z))
 
-        # D's turn: maximise log D(x) + log(1 - D(G(z))). Without detach(), backward() would go on
-        # into G and free the record of how it made the fakes, which G's turn needs.
+        # D's turn: maximise log D(x) + log(1 - D(G(z))). detach() cuts the fakes off from G: else
+        # backward() would go on into G, and use up the record of its work that G's turn needs.
         fake = G(I(BATCH_SIZE))  # one batch for all of this step
         for _ in range(D_STEPS):
             loss = bce(D(R(BATCH_SIZE)), 1) + bce(D(fake.detach()), 0)
-            opt_d.zero_grad()  # This also clears what G's turn has left in D.
-            loss.backward()
+            opt_d.zero_grad()  # clears old gradients, also those of G's turn
+            loss.backward()  # computes, for each weight, which way lowers the loss
             opt_d.step()  # This changes D alone: opt_d knows only the weights of D.
 
-        # G's turn: maximise log D(G(z)). To minimise log(1 - D(G(z))) has the same aim, but its
-        # gradient vanishes where D is sure of a fake (Goodfellow et al. 2014, arXiv 1406.2661,
+        # G's turn: maximise log D(G(z)). To minimise D's second term would have the same aim, but
+        # where D is sure of a fake, that has no gradient (Goodfellow et al. 2014, arXiv 1406.2661,
         # section 3). D is asked again: it has learned, and now the gradient runs through D to G.
         loss = bce(D(fake), 1)
         opt_g.zero_grad()
         loss.backward()
         opt_g.step()  # This changes G alone.
 
-        # At constant learning rates G and D circle round the goal. So the rates fall, G's faster.
+        # At constant rates both circle round the goal. So they fall, G's sooner: D must keep up.
         schedule_d.step()
         schedule_g.step()
     history["looks"].append(look(STEPS, G, D, real, z))
@@ -138,7 +138,7 @@ def look(step, G, D, real, z):
           f"{fake.mean():9.3f}{fake.std():9.3f}", flush=True)
     if not torch.isfinite(d_loss + g_loss):
         raise FloatingPointError(f"the loss is no longer finite at step {step}")
-    return {"step": step, "fake": fake.cpu().numpy().copy(),  # Kept tensors would fragment memory.
+    return {"step": step, "fake": fake.cpu().numpy().copy(),  # copies, to save memory
             "d_real": d_real.cpu().numpy().copy(), "d_fake": d_fake.cpu().numpy().copy()}
 
 
@@ -161,7 +161,7 @@ def plot(history, real, fake):
     right.plot(looks[-1]["fake"], looks[-1]["d_fake"], "k.", markersize=1)
     right.set(ylabel="D(x), black dots", ylim=(0, 1))
 
-    # Sorted real samples draw a perfect G; sorted fakes draw G itself, if it rises (NOISE_DIM 1).
+    # Sorted noise is evenly spaced: so sorted fakes draw G, if it rises, real ones a perfect G.
     axes[1, 1].plot(real, "C0--", label="real")
     axes[1, 1].plot(fake, "C1", label="fake")
     axes[1, 1].set(xlabel="number of smaller samples", ylabel="x")
