@@ -137,9 +137,9 @@ def look(step, G, D, real, z):
     print(f"{step:6}{d_loss:9.3f}{g_loss:9.3f}{d_real.mean():9.3f}{d_fake.mean():9.3f}"
           f"{fake.mean():9.3f}{fake.std():9.3f}", flush=True)
     if not torch.isfinite(d_loss + g_loss):
-        raise FloatingPointError(f"the loss is no longer finite at step {step}")
-    return {"step": step, "fake": fake.cpu().numpy().copy(),  # copies, to save memory
-            "d_real": d_real.cpu().numpy().copy(), "d_fake": d_fake.cpu().numpy().copy()}
+        raise FloatingPointError(f"the loss is not finite at step {step}")
+    return {"step": step, "fake": fake.cpu().numpy().copy(),  # A copy takes less memory.
+            "d_real": d_real.cpu().numpy(), "d_fake": d_fake.cpu().numpy()}
 
 
 def plot(history, real, fake):
@@ -174,7 +174,7 @@ def plot(history, real, fake):
 def main():
     """Train G, show what it has learned, and return it."""
     torch.manual_seed(SEED)
-    torch.set_num_threads(1)  # On a CPU, more threads make nets this small no faster.
+    torch.set_num_threads(1)  # More threads would not make nets this small faster.
     print(f"Training on {DEVICE}\n")
     G = Generator().to(DEVICE)
     D = Discriminator().to(DEVICE)

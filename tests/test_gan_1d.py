@@ -88,8 +88,12 @@ def test_turns(change):
         updates.append((optimizer.param_groups[0]["lr"], *weights))
 
     hook = register_optimizer_step_post_hook(record)
-    gan_1d.train(kept(gan_1d.R, real), kept(gan_1d.I, noise), *nets)
+    history = gan_1d.train(kept(gan_1d.R, real), kept(gan_1d.I, noise), *nets)
     hook.remove()
+    assert [look["step"] for look in history["looks"]] == [*range(0, 51, 5)]
+    assert all(isinstance(look[key], np.ndarray) and look[key].shape == history["real"].shape
+               for look in history["looks"] for key in ("fake", "d_real", "d_fake"))
+    assert not np.array_equal(history["looks"][0]["fake"], history["looks"][-1]["fake"])
     rates, g, d = zip(*updates, strict=True)
     assert len(rates) == 50 * 3 and rates[0::3] == pytest.approx(rates[1::3], rel=1e-12)
     for turn in range(1, 50 * 3):
@@ -173,8 +177,7 @@ def test_program_learns_R_with_its_own_constants(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "Agg")  # no window
     rows = table(subprocess.check_output([sys.executable, gan_1d.__file__], text=True))
     assert 0 < rows["real"][-1] < 0.015 and 0 < rows["fake"][-1] < 0.045
-    image = plt.imread(gan_1d.PLOT_FILE)
-    assert 600 <= image.shape[0] < image.shape[1] <= 2400 and image[..., :3].std() > 0.05
+    assert plt.imread(gan_1d.PLOT_FILE)[..., :3].std() > 0.05
 
 
 def process():
