@@ -59,7 +59,7 @@ class Generator(nn.Module):
         self.size = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
-        # Adam moves each weight by some G_LR: slow if R is far. Moving size scales all fakes by 2%.
+        # Adam moves each weight by about G_LR: slow if R is far. Moving size scales fakes by 2%.
         return torch.exp(2 * self.size) * self.net(z)
 
 
@@ -87,8 +87,8 @@ def train(R, I, G, D):
     """Play the game with R(n), I(n) and any G and D that fit them; return its history."""
     opt_d = torch.optim.Adam(D.parameters(), lr=D_LR, betas=BETAS, fused=True)  # fused is faster
     opt_g = torch.optim.Adam(G.parameters(), lr=G_LR, betas=BETAS, fused=True)
-    schedule_d = torch.optim.lr_scheduler.PolynomialLR(opt_d, STEPS, power=0.5)
-    schedule_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS, power=2)
+    schedule_d = torch.optim.lr_scheduler.PolynomialLR(opt_d, STEPS, power=0.5)  # falls to 0
+    schedule_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS, power=2)  # falls sooner
     real = R(5000)
     z = I(5000)
     history = {"real": real.cpu().numpy(), "looks": []}
@@ -109,15 +109,15 @@ def train(R, I, G, D):
             loss.backward()  # computes, for each weight, which way lowers the loss
             opt_d.step()  # This changes D alone: opt_d knows only the weights of D.
 
-        # G's turn: maximise log D(G(z)). To minimise D's second term would have the same aim, but
-        # where D is sure of a fake, that has no gradient (Goodfellow et al. 2014, arXiv 1406.2661,
-        # section 3). D is asked again: it has learned, and now the gradient runs through D to G.
+        # G's turn: maximise log D(G(z)). To minimise log(1 - D(G(z))) has the same aim, but where D
+        # is sure of a fake its gradient vanishes; that of log D does not (Goodfellow et al. 2014,
+        # arXiv 1406.2661, section 3). D is asked anew: it has learned; the gradient goes on to G.
         loss = bce(D(fake), 1)
         opt_g.zero_grad()
         loss.backward()
         opt_g.step()  # This changes G alone.
 
-        # At constant rates both circle round the goal. So they fall, G's sooner: D must keep up.
+        # At constant learning rates G and D circle round the goal, so both fall with each step.
         schedule_d.step()
         schedule_g.step()
     history["looks"].append(look(STEPS, G, D, real, z))
@@ -161,20 +161,20 @@ def plot(history, real, fake):
     right.plot(looks[-1]["fake"], looks[-1]["d_fake"], "k.", markersize=1)
     right.set(ylabel="D(x), black dots", ylim=(0, 1))
 
-    # Sorted noise is evenly spaced: so sorted fakes draw G, if it rises, real ones a perfect G.
+    # Sorted noise is evenly spaced: if G rises, sorted fakes draw it, real samples a perfect G.
     axes[1, 1].plot(real, "C0--", label="real")
     axes[1, 1].plot(fake, "C1", label="fake")
     axes[1, 1].set(xlabel="number of smaller samples", ylabel="x")
     figure.legend(loc="outside upper center", ncols=2)
     figure.savefig(PLOT_FILE)
-    print("The picture is in", PLOT_FILE)
-    plt.show()  # This opens a window, or shows the picture in a notebook.
+    print("The picture is in", PLOT_FILE, flush=True)
+    plt.show()
 
 
 def main():
     """Train G, show what it has learned, and return it."""
     torch.manual_seed(SEED)
-    torch.set_num_threads(1)  # More threads would not make nets this small faster.
+    torch.set_num_threads(1)  # More threads would not be faster: the nets are small.
     print(f"Training on {DEVICE}\n")
     G = Generator().to(DEVICE)
     D = Discriminator().to(DEVICE)

@@ -44,7 +44,7 @@ def kept(sampler, batches):
 
 def table(out):
     """The rows of numbers that a run printed: a dict from the first word of each."""
-    rows = re.findall(r"^ *(\w+)((?: +-?[\d.]+|nan){5,})$", out, re.M)
+    rows = re.findall(r"^ *(\w+)((?: +-?[\d.]+){5,})$", out, re.M)
     return {name: [float(x) for x in numbers.split()] for name, numbers in rows}
 
 
