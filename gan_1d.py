@@ -6,7 +6,7 @@
     D      the discriminator, a neural net that says how likely a number is to be real
     train  the game: D learns to tell real from fake, then G learns to fool D, and so on
 
-G never sees a real number. All that reaches it is D's gradient: the direction in which to move
+G never sees a real sample. All that reaches it is D's gradient: the direction in which to move
 each fake so that D finds it more real. Where there are too many fakes D says "fake", and G moves
 them to where there are too few.
 
@@ -29,7 +29,7 @@ STEPS = 1900  # steps of the game; in each, D has its turn, then G
 D_STEPS = 3  # updates of D in each of its turns; G has one
 G_LR = 8e-3  # learning rate of G at the start
 D_LR = 1e-2  # learning rate of D at the start; if it is much lower, D cannot keep up with G
-BETAS = (0.0, 0.85)  # Adam's memory, of gradients and their squares: short, as the opponent changes
+BETAS = (0.0, 0.85)  # Adam's memory of past gradients: short, as the opponent changes
 
 SEED = 0  # the same seed, CPU and PyTorch give the same numbers
 LOG_EVERY = 100  # steps from one printed line to the next
@@ -59,7 +59,7 @@ class Generator(nn.Module):
         self.size = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
-        # Adam moves each weight by about G_LR: slow if R is far. Moving size scales fakes by 2%.
+        # An update moves each weight by some G_LR: slow if R is far. Via size, fakes scale by 2%.
         return torch.exp(2 * self.size) * self.net(z)
 
 
@@ -111,13 +111,13 @@ def train(R, I, G, D):
 
         # G's turn: maximise log D(G(z)). To minimise log(1 - D(G(z))) has the same aim, but where D
         # is sure of a fake its gradient vanishes; that of log D does not (Goodfellow et al. 2014,
-        # arXiv 1406.2661, section 3). D is asked anew: it has learned; the gradient goes on to G.
+        # arXiv 1406.2661, section 3). D judges anew: it has learned, now backward() goes on to G.
         loss = bce(D(fake), 1)
         opt_g.zero_grad()
         loss.backward()
         opt_g.step()  # This changes G alone.
 
-        # At constant learning rates G and D circle round the goal, so both fall with each step.
+        # At constant learning rates G and D circle round the goal: so the rates fall, G's sooner.
         schedule_d.step()
         schedule_g.step()
     history["looks"].append(look(STEPS, G, D, real, z))
@@ -161,7 +161,7 @@ def plot(history, real, fake):
     right.plot(looks[-1]["fake"], looks[-1]["d_fake"], "k.", markersize=1)
     right.set(ylabel="D(x), black dots", ylim=(0, 1))
 
-    # Sorted noise is evenly spaced: if G rises, sorted fakes draw it, real samples a perfect G.
+    # Sorted noise is evenly spaced: if G(z) rises, sorted fakes draw it, real samples a perfect G.
     axes[1, 1].plot(real, "C0--", label="real")
     axes[1, 1].plot(fake, "C1", label="fake")
     axes[1, 1].set(xlabel="number of smaller samples", ylabel="x")
