@@ -59,7 +59,7 @@ class Generator(nn.Module):
         self.size = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
-        # An update moves each weight by some G_LR: slow if R is far. Via size, fakes scale by 2%.
+        # Adam moves weights by about G_LR: slow if R is far. But moving size scales all fakes by 2%.
         return torch.exp(2 * self.size) * self.net(z)
 
 
@@ -111,7 +111,7 @@ def train(R, I, G, D):
 
         # G's turn: maximise log D(G(z)). To minimise log(1 - D(G(z))) has the same aim, but where D
         # is sure of a fake its gradient vanishes; that of log D does not (Goodfellow et al. 2014,
-        # arXiv 1406.2661, section 3). D judges anew: it has learned, now backward() goes on to G.
+        # arXiv 1406.2661, section 3). D has learned, so it judges anew; backward() goes on to G.
         loss = bce(D(fake), 1)
         opt_g.zero_grad()
         loss.backward()
