@@ -59,7 +59,7 @@ class Generator(nn.Module):
         self.size = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
-        # Adam moves weights by about G_LR: slow if R is far. But moving size scales all fakes by 2%.
+        # Adam moves weights by about G_LR: slow if R is far. Moving size scales all fakes by 2%.
         return torch.exp(2 * self.size) * self.net(z)
 
 
