@@ -59,7 +59,7 @@ class Generator(nn.Module):
         self.size = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
-        # Adam moves weights by about G_LR: slow if R is far. By size, fakes scale by exp(2 * G_LR).
+        # Adam moves weights by about G_LR: slow if R is far. Moving size scales all fakes, by 2%.
         return torch.exp(2 * self.size) * self.net(z)
 
 
