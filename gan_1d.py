@@ -115,7 +115,7 @@ def train(R, I, G, D):
         loss = bce(D(fake), 1)
         opt_g.zero_grad()
         loss.backward()
-        opt_g.step()  # This changes G alone.
+        opt_g.step()
 
         # At constant rates G and D circle round the goal. So both rates fall, G's sooner than D's.
         schedule_d.step()
