@@ -59,7 +59,7 @@ class Generator(nn.Module):
         self.size = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
-        # Adam moves weights by about G_LR: slow if R is far. Moving size scales all fakes, by 2%.
+        # Adam's steps are about G_LR: slow if R is far. A step in size scales all fakes by 2%.
         return torch.exp(2 * self.size) * self.net(z)
 
 
@@ -110,14 +110,14 @@ def train(R, I, G, D):
             opt_d.step()  # This changes D alone: opt_d knows only the weights of D.
 
         # G's turn: maximise log D(G(z)). To minimise log(1 - D(G(z))) has the same aim, but where D
-        # is sure of a fake, that hardly changes with the logit; log D does (Goodfellow et al. 2014,
-        # arXiv 1406.2661, section 3). D has learned, so it judges anew; backward() goes on to G.
+        # is sure of a fake, its gradient is near 0; log D's is not (Goodfellow et al. 2014, arXiv
+        # 1406.2661, section 3). D has learned, so it judges anew; backward() goes on to G.
         loss = bce(D(fake), 1)
         opt_g.zero_grad()
         loss.backward()
         opt_g.step()
 
-        # At constant rates G and D circle round the goal. So both rates fall, G's sooner than D's.
+        # At constant rates G and D circle round the goal. So both fall, G's sooner: alike is worse.
         schedule_d.step()
         schedule_g.step()
     history["looks"].append(look(STEPS, G, D, real, z))
@@ -161,7 +161,7 @@ def plot(history, real, fake):
     right.plot(looks[-1]["fake"], looks[-1]["d_fake"], "k.", markersize=1)
     right.set(ylabel="D(x), black dots", ylim=(0, 1))
 
-    # Sorted noise is evenly spaced. So sorted fakes draw G, if it rises; real ones, a perfect G.
+    # Sorted noise is evenly spaced: if G rises, sorted fakes draw G, real samples a perfect G.
     axes[1, 1].plot(real, "C0--", label="real")
     axes[1, 1].plot(fake, "C1", label="fake")
     axes[1, 1].set(xlabel="number of smaller samples", ylabel="x")
