@@ -117,7 +117,7 @@ def train(R, I, G, D):
         loss.backward()
         opt_g.step()
 
-        # At constant rates G and D circle round the goal. So both fall, G's sooner: alike is worse.
+        # At constant learning rates G and D circle round the goal. So the rates fall, G's sooner.
         schedule_d.step()
         schedule_g.step()
     history["looks"].append(look(STEPS, G, D, real, z))
