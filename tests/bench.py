@@ -26,85 +26,70 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = (ROOT / "gan_1d.py").read_text(encoding="utf-8")
 NORMAL = "torch.normal(REAL_MEAN, REAL_STD, (n, 1), device=DEVICE)"
-HUMPS = "2.0 * torch.randn(n, 1).sign() + 0.5 * torch.randn(n, 1)"
-SATURATING = [("loss = bce(D(fake), 1)", "loss = -bce(D(fake), 0)")]
-LEAKY_G = [("(NOISE_DIM, G_HIDDEN), nn.Tanh()", "(NOISE_DIM, G_HIDDEN), nn.LeakyReLU(0.2)"),
-           ("(G_HIDDEN, G_HIDDEN), nn.Tanh()", "(G_HIDDEN, G_HIDDEN), nn.LeakyReLU(0.2)")]
-TANH_D = [("(1, D_HIDDEN), nn.LeakyReLU(0.2)", "(1, D_HIDDEN), nn.Tanh()"),
-          ("(D_HIDDEN, D_HIDDEN), nn.LeakyReLU(0.2)", "(D_HIDDEN, D_HIDDEN), nn.Tanh()")]
-SIZE = [("torch.exp(2 * self.size) * ", "")]
-CONSTANT = [("        schedule_d.step()\n        schedule_g.step()\n", "")]
-
-
-def constants(**values):
-    """A row's label and its replacements, from new values of constants."""
-    lines = [f"{name} = {value}" for name, value in values.items()]
-    return ", ".join(lines), [(rf"^{name} = .*", line) for name, line in zip(values, lines)]
-
-
-def row(label, replacements, **values):
-    """The same, with other lines of the text replaced, too."""
-    names, lines = constants(**values)
-    return ", ".join(filter(None, (label, names))), lines + [
-        (re.escape(old), new) for old, new in replacements]
-
-
-def data(label, expression):
-    return row(f"R is {label}", [(NORMAL, expression)])
-
-
+CHANGES = {  # what a row's label stands for: old and new text
+    "the default": [],
+    "R is two humps": [(NORMAL, "2.0 * torch.randn(n, 1).sign() + 0.5 * torch.randn(n, 1)")],
+    "R is uniform": [(NORMAL, "6 * torch.rand(n, 1) - 1")],
+    "R is exponential": [(NORMAL, "torch.empty(n, 1).exponential_()")],
+    "R is a Laplace": [(NORMAL, "torch.distributions.Laplace(0.0, 1.0).sample((n, 1))")],
+    "constant learning rates": [("        schedule_d.step()\n        schedule_g.step()\n", "")],
+    "D's rate constant": [("        schedule_d.step()\n", "")],
+    "both rates fall like G's": [("power=0.5", "power=2")],
+    "both rates fall like D's": [("power=2", "power=0.5")],
+    "without the size": [("torch.exp(2 * self.size) * ", "")],
+    "without D's scaling": [("(x - self.mean) / self.std", "x")],
+    "G with leaky ReLU": [
+        ("(NOISE_DIM, G_HIDDEN), nn.Tanh()", "(NOISE_DIM, G_HIDDEN), nn.LeakyReLU(0.2)"),
+        ("(G_HIDDEN, G_HIDDEN), nn.Tanh()", "(G_HIDDEN, G_HIDDEN), nn.LeakyReLU(0.2)")],
+    "D with tanh": [
+        ("(1, D_HIDDEN), nn.LeakyReLU(0.2)", "(1, D_HIDDEN), nn.Tanh()"),
+        ("(D_HIDDEN, D_HIDDEN), nn.LeakyReLU(0.2)", "(D_HIDDEN, D_HIDDEN), nn.Tanh()")],
+    "saturating loss": [("loss = bce(D(fake), 1)", "loss = -bce(D(fake), 0)")],
+    "without fused=True": [("fused=True)  # fused is faster", ")"), ("fused=True", "")],
+}
 TARGETS = [(0, 1), (-5, 1), (10, 2), (-3, 0.5), (4, 0.5), (0, 10), (20, 5), (-20, 5), (50, 10),
            (100, 15), (4, 100), (4, 0.25), (20, 1.25), (170, 10), (100, 1.25), (1000, 100),
            (4, 0.01)]
 PARTS = {
-    "The default": [("the default", [])],
+    "The default": ["the default"],
     "Other data": [
-        *(constants(REAL_MEAN=float(mean), REAL_STD=float(std)) for mean, std in TARGETS),
-        data("two humps", HUMPS), data("uniform", "6 * torch.rand(n, 1) - 1"),
-        data("exponential", "torch.empty(n, 1).exponential_()"),
-        data("a Laplace", "torch.distributions.Laplace(0.0, 1.0).sample((n, 1))")],
+        *(f"REAL_MEAN = {float(mean)}, REAL_STD = {float(std)}" for mean, std in TARGETS),
+        "R is two humps", "R is uniform", "R is exponential", "R is a Laplace"],
     "What each choice is worth": [
-        row("constant learning rates", CONSTANT),
-        row("D's rate constant", [("        schedule_d.step()\n", "")]),
-        row("both rates fall like G's", [("power=0.5", "power=2")]),
-        row("both rates fall like D's", [("power=2", "power=0.5")]),
-        row("without the size", SIZE),
-        row("without the size", SIZE, REAL_MEAN=100.0, REAL_STD=15.0),
-        row("without D's scaling", [("(x - self.mean) / self.std", "x")]),
-        row("without D's scaling", [("(x - self.mean) / self.std", "x")], REAL_MEAN=20.0),
-        row("G with leaky ReLU", LEAKY_G), row("D with tanh", TANH_D),
-        row("D with tanh", TANH_D, REAL_MEAN=20.0),
-        constants(D_STEPS=1), constants(BETAS=(0.0, 0.999)), constants(BETAS=(0.5, 0.999)),
-        constants(BETAS=(0.9, 0.999)), constants(G_HIDDEN=16), constants(D_HIDDEN=16),
-        constants(D_HIDDEN=64), constants(STEPS=1250), constants(STEPS=5000), constants(G_LR=5e-3),
-        constants(G_LR=2e-2), constants(D_LR=5e-3), constants(D_LR=2e-2),
-        row("saturating loss", SATURATING)],
+        "constant learning rates", "D's rate constant", "both rates fall like G's",
+        "both rates fall like D's", "without the size",
+        "without the size, REAL_MEAN = 100.0, REAL_STD = 15.0", "without D's scaling",
+        "without D's scaling, REAL_MEAN = 20.0", "G with leaky ReLU", "D with tanh",
+        "D with tanh, REAL_MEAN = 20.0", "D_STEPS = 1", "BETAS = (0.0, 0.999)",
+        "BETAS = (0.5, 0.999)", "BETAS = (0.9, 0.999)", "G_HIDDEN = 16", "D_HIDDEN = 16",
+        "D_HIDDEN = 64", "STEPS = 1250", "STEPS = 5000", "G_LR = 0.005", "G_LR = 0.02",
+        "D_LR = 0.005", "D_LR = 0.02", "saturating loss"],
     "Predict, then run": [
-        constants(NOISE_DIM=2), constants(NOISE_DIM=8), constants(G_HIDDEN=2),
-        constants(G_HIDDEN=4), constants(D_HIDDEN=4), constants(BATCH_SIZE=32),
-        constants(BATCH_SIZE=64), constants(STEPS=500)],
+        "NOISE_DIM = 2", "NOISE_DIM = 8", "G_HIDDEN = 2", "G_HIDDEN = 4", "D_HIDDEN = 4",
+        "BATCH_SIZE = 32", "BATCH_SIZE = 64", "STEPS = 500"],
     "What goes wrong": [
-        constants(BETAS=(0.9, 0.999), D_LR=3e-3, D_STEPS=1), constants(D_LR=3e-3, D_STEPS=1),
-        constants(D_HIDDEN=2), constants(D_HIDDEN=8), constants(D_LR=1e-6), constants(D_LR=1e-4),
-        constants(G_LR=1e-1), constants(G_LR=1e-1, D_STEPS=10), constants(G_LR=3e-2),
-        row("saturating loss", SATURATING, REAL_MEAN=20.0), constants(REAL_MEAN=20.0),
-        constants(REAL_MEAN=2000.0, REAL_STD=1.0), constants(G_LR=1e-4)],
+        "BETAS = (0.9, 0.999), D_LR = 0.003, D_STEPS = 1", "D_LR = 0.003, D_STEPS = 1",
+        "D_HIDDEN = 2", "D_HIDDEN = 8", "D_LR = 1e-06", "D_LR = 0.0001", "G_LR = 0.1",
+        "G_LR = 0.1, D_STEPS = 10", "G_LR = 0.03", "saturating loss, REAL_MEAN = 20.0",
+        "REAL_MEAN = 20.0", "REAL_MEAN = 2000.0, REAL_STD = 1.0", "G_LR = 0.0001"],
 }
 
 
-def text(replacements):
-    """The script with each replacement made once."""
+def text(label):
+    """The script, changed as the label says: names of CHANGES and new lines of constants."""
     result = SOURCE
-    for old, new in replacements:
-        result, count = re.subn(old, lambda _: new, result, flags=re.M)
-        assert count == 1, f"{count} places match {old!r}, not one"
+    for change in re.split(", (?=[A-Z])", label):  # at a comma before a capital
+        lines = re.findall(rf"^{change.split()[0]} = .*", SOURCE, re.M)
+        for old, new in CHANGES[change] if change in CHANGES else [(*lines, change)]:
+            assert result.count(old) == 1, f"not once in the script: {old!r}"
+            result = result.replace(old, new)
     return result
 
 
-def learn(replacements, seed):
+def learn(label, seed):
     """Run main() of the changed script; return W1 and std."""
     module = {"__name__": "gan_1d"}
-    exec(text(replacements), module)
+    exec(text(label), module)
     module["SEED"] = seed
     out = io.StringIO()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(out):
@@ -117,9 +102,7 @@ def learn(replacements, seed):
 
 def cost():
     """Seconds of a run and milliseconds of a step, in turns, so that a busy moment hits all."""
-    unfused = [(r"fused=True\)  # .*", ")"), ("fused=True", "")]
-    rows = {"the script": [], "without fused=True": unfused,
-            **dict(constants(BATCH_SIZE=n) for n in (64, 4096))}
+    rows = "the default", "without fused=True", "BATCH_SIZE = 64", "BATCH_SIZE = 4096"
     times, whole = {label: [] for label in rows}, []
     torch.set_num_threads(1)
     for _ in range(7):
@@ -128,9 +111,9 @@ def cost():
             subprocess.run([sys.executable, ROOT / "gan_1d.py"], cwd=folder, capture_output=True,
                            check=True, env={**os.environ, "MPLBACKEND": "Agg"})
             whole.append(time.perf_counter() - start)
-        for label, replacements in rows.items():
+        for label in rows:
             module = {"__name__": "gan_1d"}
-            exec(text(replacements + constants(STEPS=300, LOG_EVERY=10**6)[1]), module)
+            exec(text(f"{label}, STEPS = 300, LOG_EVERY = 1000"), module)
             players = module["R"], module["I"], module["Generator"](), module["Discriminator"]()
             start = time.perf_counter()
             with contextlib.redirect_stdout(io.StringIO()):
@@ -153,8 +136,8 @@ def main():
             seeds = 20 if part == "The default" else 3
             report += f"\n## {part}, seeds 0 to {seeds - 1}\n\n"
             report += "| | W1, median | worst | std, lowest | highest |\n|---|---|---|---|---|\n"
-            jobs = [(label, [pool.submit(learn, replacements, seed) for seed in range(seeds)])
-                    for label, replacements in rows if not chosen or label in chosen]
+            jobs = [(label, [pool.submit(learn, label, seed) for seed in range(seeds)])
+                    for label in rows if not chosen or label in chosen]
             for label, runs in jobs:
                 w1, std = zip(*[run.result() for run in runs])
                 cells = statistics.median(w1), max(w1), min(std), max(std)
