@@ -79,8 +79,11 @@ def text(label):
     """The script, changed as the label says: names of CHANGES and new lines of constants."""
     result = SOURCE
     for change in re.split(", (?=[A-Z])", label):  # at a comma before a capital
-        lines = re.findall(rf"^{change.split()[0]} = .*", SOURCE, re.M)
-        for old, new in CHANGES[change] if change in CHANGES else [(*lines, change)]:
+        if change in CHANGES:
+            pairs = CHANGES[change]
+        else:
+            pairs = [(re.search(rf"^{change.split()[0]} = .*", SOURCE, re.M)[0], change)]
+        for old, new in pairs:
             assert result.count(old) == 1, f"not once in the script: {old!r}"
             result = result.replace(old, new)
     return result
