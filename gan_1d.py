@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 REAL_MEAN = 4.0
-REAL_STD = 1.25  # standard deviation; if REAL_MEAN is over 20 times as large, R is hard to learn
+REAL_STD = 1.25  # standard deviation; if REAL_MEAN is over 20 times this, or over 300, G may fail
 NOISE_DIM = 1  # random numbers that G gets for each fake
 G_HIDDEN = 32  # units in each hidden layer of G
 D_HIDDEN = 32  # units in each hidden layer of D; with far fewer, D cannot see the bell's shape
