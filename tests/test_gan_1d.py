@@ -86,7 +86,7 @@ def test_who_changes_when_and_at_which_rates():
     for drawn, count in (real, 50 * 2), (noise, 50):  # All are fresh; float32 may repeat, rarely.
         batches = [batch for batch in drawn if len(batch) == 17]
         assert len(batches) == count and len(torch.cat(batches).unique()) >= 17 * count - 5
-    rates, g, d = zip(*updates, strict=True)
+    rates, g, d = zip(*updates)
     for turn in range(1, 50 * 3):
         mine, other = (g, d) if turn % 3 == 2 else (d, g)  # two updates of D, then one of G
         assert not any(map(torch.equal, mine[turn - 1], mine[turn]))
@@ -103,7 +103,7 @@ def test_same_seed_same_numbers_however_often_they_are_printed(capsys):
         weights.append(torch.cat([p.ravel() for p in gan_1d.main().parameters()]))
         texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1] != texts[2]
-    assert [weights[0].equal(other) for other in weights] == [True, True, True, False]
+    assert [weights[0].equal(other) for other in weights[1:]] == [True, True, False]
 
 
 def test_R_can_be_replaced_and_lines_table_and_picture_show_it(capsys):
@@ -157,7 +157,8 @@ def test_it_learns_R_as_a_program_and_where_R_is_far(capsys):
     rows = table(done.stdout)
     assert 0 < rows["real"][-1] < 0.015 and 0 < rows["fake"][-1] < 0.045
     assert plt.imread(gan_1d.PLOT_FILE)[..., :3].std() > 0.05
-    change(STEPS=2500, BATCH_SIZE=384, REAL_MEAN=100.0, REAL_STD=15.0)
+    importlib.reload(gan_1d)  # all constants are its own again
+    change(DEVICE="cpu", REAL_MEAN=100.0, REAL_STD=15.0)
     gan_1d.main()
     assert 0 < table(capsys.readouterr().out)["fake"][-1] < 0.06  # A flat block has 0.154.
 
