@@ -1,37 +1,50 @@
 """A generative adversarial network (GAN), complete, on the simplest data there is.
 
-    R      the real data: a bell curve
-    I      the input of G: uniform noise, a flat block that G must bend into a bell
-    G      the generator, a neural net that turns noise into numbers, the fakes
-    D      the discriminator, a neural net that says how likely a number is to be real
-    train  the game: D learns to tell real from fake, then G learns to fool D, and so on
+    python gan_1d.py
+
+trains for a few seconds, prints how the game goes, and saves and shows a picture, gan_1d.png. The
+game has five ingredients:
+
+    R      the real data: samples of a Gaussian, a bell curve
+    I      the input of G: uniform noise, a flat block that G must bend into the bell
+    G      the generator: a neural network that turns noise into samples of its own, the fakes
+    D      the discriminator: a neural network that says how likely a sample is to be real
+    train  the game: D learns to tell real from fake, then G learns to fool D, again and again
 
 G never sees a real sample. All that reaches it is D's gradient: the direction in which to move
-each fake so that D finds it more real. Where there are too many fakes D says "fake", and G moves
+each fake so that D finds it more real. Where there are too many fakes, D says "fake", and G moves
 them to where there are too few.
 
-G is a curve from noise to numbers. Where it is steep, its fakes are spread thin; where it is
-gentle, they crowd. So it must become gentle in the middle of the bell and steep at both ends.
+Goodfellow et al. (2014), Generative Adversarial Networks, https://arxiv.org/abs/1406.2661
 """
+
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+# Data
 REAL_MEAN = 4.0
-REAL_STD = 1.25  # standard deviation; if REAL_MEAN is over 20 times this, or over 300, G may fail
+REAL_STD = 1.25  # standard deviation
 NOISE_DIM = 1  # random numbers that G gets for each fake
-G_HIDDEN = 32  # units in each hidden layer of G
-D_HIDDEN = 32  # units in each hidden layer of D; with far fewer, D cannot see the bell's shape
 
-BATCH_SIZE = 384  # samples in each update; more make the game steadier and slower
-STEPS = 1900  # steps of the game; in each, D has its turn, then G
+# Networks
+G_HIDDEN = 32  # units in each of G's two hidden layers
+D_HIDDEN = 32  # units in each of D's two hidden layers; with far fewer, D cannot see a bell
+
+# Game
+BATCH_SIZE = 512  # samples in each update; with more, the game is steadier and slower
+STEPS = 2000  # in each step D has its turn, then G
 D_STEPS = 3  # updates of D in each of its turns; G has one
 G_LR = 8e-3  # learning rate of G at the start
-D_LR = 1e-2  # learning rate of D at the start; if it is much lower, D cannot keep up with G
-BETAS = (0.0, 0.85)  # Adam's memory of past gradients: short, as the opponent changes
+D_LR = 8e-3  # learning rate of D at the start
+BETAS = (0.0, 0.85)  # of Adam; 0.0 means no momentum, because the opponent keeps changing
 
-SEED = 0  # the same seed, CPU and PyTorch give the same numbers
+# Run
+SEED = 0
 LOG_EVERY = 100  # steps from one printed line to the next
 PLOT_FILE = "gan_1d.png"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -49,6 +62,7 @@ def I(n):
 
 class Generator(nn.Module):
     """G turns noise, shape (n, NOISE_DIM), into fakes, shape (n, 1)."""
+
     def __init__(self):
         super().__init__()
         self.net = nn.Sequential(
@@ -56,143 +70,218 @@ class Generator(nn.Module):
             nn.Linear(G_HIDDEN, G_HIDDEN), nn.Tanh(),
             nn.Linear(G_HIDDEN, 1),
         )
-        self.size = nn.Parameter(torch.zeros(1))
+        # G also learns the scale of its fakes, as a power of ten. In one update Adam changes every
+        # weight by about G_LR, which is next to nothing if R is around 100. But a change of the
+        # exponent by G_LR makes all fakes 2% larger or smaller, so that they get there in time.
+        self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
-        # Adam's steps are about G_LR: slow if R is far. A step in size scales all fakes by 2%.
-        return torch.exp(2 * self.size) * self.net(z)
+        return 10**self.exponent * self.net(z)
 
 
 class Discriminator(nn.Module):
-    """D turns samples, shape (n, 1), into logits, shape (n, 1): above 0 "real", below 0 "fake"."""
-    def __init__(self):
+    """D turns samples, shape (n, 1), into logits, shape (n, 1), positive for "real".
+
+    The D(x) of the formulas, the printed columns and the picture is the sigmoid of the logit: the
+    probability that x is real. The net itself ends without a sigmoid, because bce applies it.
+    """
+
+    def __init__(self, real):
         super().__init__()
         self.net = nn.Sequential(
-            nn.Linear(1, D_HIDDEN), nn.LeakyReLU(0.2),  # tanh is flat far away: no gradient
+            # Unlike tanh, leaky ReLU is nowhere flat, so G gets a gradient wherever its fakes are.
+            nn.Linear(1, D_HIDDEN), nn.LeakyReLU(0.2),
             nn.Linear(D_HIDDEN, D_HIDDEN), nn.LeakyReLU(0.2),
             nn.Linear(D_HIDDEN, 1),
         )
-        self.std, self.mean = torch.std_mean(R(10_000))  # To scale its input, D may look at R.
+        # D standardizes its input by the mean and standard deviation of some real samples. They
+        # are buffers, not parameters: saved and moved with D, but not trained.
+        self.register_buffer("mean", real.mean())
+        self.register_buffer("std", real.std())
 
     def forward(self, x):
         return self.net((x - self.mean) / self.std)
 
 
 def bce(logits, label):
-    """Return the mean of -log D if label is 1, of -log(1 - D) if it is 0; D is sigmoid(logits)."""
-    return nn.functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+    """Return the binary cross-entropy, the mean of -log D(x) for label 1, -log(1 - D(x)) for 0."""
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
 
 
 def train(R, I, G, D):
-    """Play the game with R(n), I(n) and any G and D that fit them; return its history."""
-    opt_d = torch.optim.Adam(D.parameters(), lr=D_LR, betas=BETAS, fused=True)  # fused is faster
-    opt_g = torch.optim.Adam(G.parameters(), lr=G_LR, betas=BETAS, fused=True)
-    schedule_d = torch.optim.lr_scheduler.PolynomialLR(opt_d, STEPS, power=0.5)  # falls to 0
-    schedule_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS, power=2)  # falls sooner
-    real = R(5000)
-    z = I(5000)
-    history = {"real": real.cpu().numpy(), "looks": []}
+    """Train G and D, and return the history of the game, a list of what evaluate returns.
 
-    # The goal: fakes so real that D can only guess, D(x) = 1/2. Its loss is 2 ln 2 then, G's ln 2.
-    print("  step   D loss   G loss  D(real)  D(fake)     mean      std")
-    print(f"  goal    1.386    0.693    0.500    0.500{real.mean():9.3f}{real.std():9.3f}")
-    for step in range(STEPS):
-        if step % LOG_EVERY == 0:
-            history["looks"].append(look(step, G, D, real, z))
+    This is Algorithm 1 of the GAN paper, but for the loss of G, which is the one that its section 3
+    recommends. R, I, G and D can be any functions and modules that fit together.
+    """
+    opt_d = torch.optim.Adam(D.parameters(), lr=D_LR, betas=BETAS)
+    opt_g = torch.optim.Adam(G.parameters(), lr=G_LR, betas=BETAS)
 
-        # D's turn: maximise log D(x) + log(1 - D(G(z))). detach() cuts the fakes off from G: else
-        # backward() would go on into G, and use up the record of its work that G's turn needs.
-        fake = G(I(BATCH_SIZE))  # one batch for all of this step
+    # Each net's move answers the other's last one, so at constant learning rates they would circle
+    # around the goal for ever. Both rates therefore fall to 0.
+    sched_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS)  # falls evenly
+    sched_d = torch.optim.lr_scheduler.PolynomialLR(opt_d, STEPS, power=0.5)  # later: D must follow
+
+    # The samples for evaluate stay the same, so that its numbers change only if G or D does. Most
+    # happens early, so the steps after which it is called lie close together at first.
+    eval_real = R(5000)
+    eval_z = I(5000)
+    eval_steps = np.geomspace(1, STEPS + 1, 100).astype(int)
+    history = [evaluate(0, G, D, eval_real, eval_z)]
+
+    # The goal is that D can only guess: D(x) = 1/2. Then D's loss is 2 ln 2, and G's is ln 2.
+    goal = 2 * np.log(2), np.log(2), 0.5, 0.5, eval_real.mean(), eval_real.std()
+    line = "{:>6} {:8.3f} {:8.3f} {:8.3f} {:8.3f} {:#10.4g} {:#10.4g}"
+    print("  step   D loss   G loss  D(real)  D(fake)       mean        std")
+    print(line.format("goal", *goal))
+    print(line.format(*history[0].values()))
+
+    for step in range(1, STEPS + 1):
+        # D's turn: maximize log D(x) + log(1 - D(G(z))). The labels are true.
         for _ in range(D_STEPS):
-            loss = bce(D(R(BATCH_SIZE)), 1) + bce(D(fake.detach()), 0)
-            opt_d.zero_grad()  # clears old gradients, also those of G's turn
-            loss.backward()  # computes, for each weight, which way lowers the loss
-            opt_d.step()  # This changes D alone: opt_d knows only the weights of D.
+            real = R(BATCH_SIZE)
+            fake = G(I(BATCH_SIZE)).detach()  # It is D's turn, so no gradient goes to G.
+            loss_d = bce(D(real), 1) + bce(D(fake), 0)
+            opt_d.zero_grad()  # also clears what G's turn has left in D
+            loss_d.backward()
+            opt_d.step()  # changes only D
 
-        # G's turn: maximise log D(G(z)). To minimise log(1 - D(G(z))) has the same aim, but where D
-        # is sure of a fake, its gradient is near 0; log D's is not (Goodfellow et al. 2014, arXiv
-        # 1406.2661, section 3). D has learned, so it judges anew; backward() goes on to G.
-        loss = bce(D(fake), 1)
+        # G's turn: maximize log D(G(z)). The label of the fakes is 1, as if they were real, because
+        # that is what D should say. Algorithm 1 minimizes log(1 - D(G(z))) instead. That has the
+        # same aim, but hardly any gradient while D is sure that the fakes are fake.
+        fake = G(I(BATCH_SIZE))
+        loss_g = bce(D(fake), 1)
         opt_g.zero_grad()
-        loss.backward()
-        opt_g.step()
+        loss_g.backward()  # The gradient goes through D to G.
+        opt_g.step()  # changes only G
 
-        # At constant learning rates G and D circle round the goal. So the rates fall, G's sooner.
-        schedule_d.step()
-        schedule_g.step()
-    history["looks"].append(look(STEPS, G, D, real, z))
+        sched_d.step()
+        sched_g.step()
+
+        to_print = step % LOG_EVERY == 0 or step == STEPS
+        if to_print or step in eval_steps:
+            row = evaluate(step, G, D, eval_real, eval_z)
+            history.append(row)
+            if not np.isfinite(row["loss_d"] + row["loss_g"]):
+                raise FloatingPointError(f"the loss is not finite at step {step}")
+            if to_print:
+                print(line.format(*row.values()))
     return history
 
 
 @torch.no_grad()
-def look(step, G, D, real, z):
-    """Print how the game stands. Return the fakes, and D's probabilities for real and fake."""
+def evaluate(step, G, D, real, z):
+    """Return how the game stands: both losses, the mean of D(x) for real samples and for fakes, and
+    the mean and standard deviation of the fakes."""
     fake = G(z)
     real_logits = D(real)
     fake_logits = D(fake)
-    d_loss = bce(real_logits, 1) + bce(fake_logits, 0)
-    g_loss = bce(fake_logits, 1)
-    d_real = real_logits.sigmoid()
-    d_fake = fake_logits.sigmoid()
-    print(f"{step:6}{d_loss:9.3f}{g_loss:9.3f}{d_real.mean():9.3f}{d_fake.mean():9.3f}"
-          f"{fake.mean():9.3f}{fake.std():9.3f}", flush=True)
-    if not torch.isfinite(d_loss + g_loss):
-        raise FloatingPointError(f"the loss is not finite at step {step}")
-    return {"step": step, "fake": fake.cpu().numpy().copy(),
-            "d_real": d_real.cpu().numpy(), "d_fake": d_fake.cpu().numpy()}
+    return {
+        "step": step,
+        "loss_d": (bce(real_logits, 1) + bce(fake_logits, 0)).item(),
+        "loss_g": bce(fake_logits, 1).item(),
+        "d_real": real_logits.sigmoid().mean().item(),
+        "d_fake": fake_logits.sigmoid().mean().item(),
+        "mean": fake.mean().item(),
+        "std": fake.std().item(),
+    }
 
 
-def plot(history, real, fake):
-    """Draw the history and two sorted arrays of equal shape, (n, 1), into PLOT_FILE."""
-    figure, axes = plt.subplots(2, 2, figsize=(10, 8), layout="constrained")
-    looks = history["looks"]
-    steps = [row["step"] for row in looks]
-    for ax, name, measure in [(axes[0, 0], "mean", np.mean), (axes[0, 1], "std", np.std)]:
-        ax.axhline(measure(real), color="C0", linestyle="--")
-        ax.plot(steps, [measure(row["fake"]) for row in looks], "C1o-")
-        ax.set(xlabel="step", ylabel=name)
+def describe(x, real):
+    """Return mean, standard deviation, skewness and excess kurtosis of x, and its earth mover's
+    distance from as many real samples, in standard deviations of these.
 
-    bins = np.linspace(min(real.min(), fake.min()), max(real.max(), fake.max()), 100)
-    axes[1, 0].hist(real, bins, density=True, color="C0", alpha=0.5, histtype="stepfilled")
-    axes[1, 0].hist(fake, bins, density=True, color="C1", linewidth=2, histtype="step")
-    axes[1, 0].set(xlabel="x", ylabel="density")
-    right = axes[1, 0].twinx()
-    right.plot(history["real"], looks[-1]["d_real"], "k.", markersize=1)
-    right.plot(looks[-1]["fake"], looks[-1]["d_fake"], "k.", markersize=1)
-    right.set(ylabel="D(x), black dots", ylim=(0, 1))
+    The distance (also called Wasserstein-1) is how far a sample of x has to move on average, if x
+    is to become real. The shortest way is to move the smallest to the smallest, and so on.
+    """
+    scaled = (x - x.mean()) / x.std()
+    moves = x.sort(0).values - real.sort(0).values
+    return {
+        "mean": x.mean().item(),
+        "std": x.std().item(),
+        "skewness": (scaled**3).mean().item(),
+        "kurtosis": (scaled**4).mean().item() - 3,  # in excess of a bell curve's, which is 3
+        "distance": (moves.abs().mean() / real.std()).item(),
+    }
 
-    # Sorted noise is evenly spaced: if G rises, sorted fakes draw G, real samples a perfect G.
-    axes[1, 1].plot(real, "C0--", label="real")
-    axes[1, 1].plot(fake, "C1", label="fake")
-    axes[1, 1].set(xlabel="number of smaller samples", ylabel="x")
-    figure.legend(loc="outside upper center", ncols=2)
-    figure.savefig(PLOT_FILE)
-    print("The picture is in", PLOT_FILE, flush=True)
+
+@torch.no_grad()
+def plot(history, real, fake, D):
+    """Draw the history of the game, the samples real and fake, each of shape (n, 1), and D."""
+    real = real.flatten().cpu()
+    fake = fake.flatten().cpu()
+    fig, axes = plt.subplots(2, 2, figsize=(8, 6.5), layout="constrained")
+
+    steps = [row["step"] for row in history]
+    for ax, key, title, goal in [
+        (axes[0, 0], "mean", "Mean of the fakes", real.mean()),
+        (axes[0, 1], "std", "Standard deviation of the fakes", real.std()),
+    ]:
+        ax.axhline(goal, color="C0", linestyle="--", label="real")
+        ax.plot(steps, [row[key] for row in history], "C1", label="fake")
+        ax.set(title=title, xlabel="step (on a logarithmic scale)", xscale="symlog")
+        ax.xaxis.set_major_formatter("{x:.0f}")
+        ax.legend()
+
+    # Leave out the outermost samples at both ends, because a few of them can be far away.
+    low, high = np.quantile(torch.cat([real, fake]), [0.0002, 0.9998])
+
+    ax = axes[1, 0]
+    bins = np.linspace(low, high, 80)
+    density, _, _ = ax.hist(real, bins, density=True, color="C0", alpha=0.5, label="real")
+    ax.hist(fake, bins, density=True, color="C1", linewidth=2, histtype="step", label="fake")
+    ax.set(title="Histograms, and D(x)", xlabel="x", ylabel="density", ylim=(0, 1.5 * density.max()))
+    ax.legend(loc="upper left", ncols=2)
+    x = torch.linspace(low, high, 500)
+    ax = ax.twinx()
+    ax.axhline(0.5, color="black", linewidth=0.5)
+    ax.plot(x, D(x[:, None].to(DEVICE)).sigmoid().cpu(), "black", label="D(x)")
+    ax.set(ylabel="D(x)", ylim=(0, 1.25), yticks=[0, 0.5, 1])
+    ax.legend(loc="upper right")
+
+    # Sorted uniform noise is evenly spaced, and an increasing G keeps its order. So the sorted fakes
+    # draw the curve of G, and the sorted real samples that of a perfect G. (A decreasing G is as
+    # good, and appears mirrored.)
+    ax = axes[1, 1]
+    z = np.linspace(-1, 1, len(real))
+    ax.plot(z, np.sort(real), "C0--", label="a perfect G")
+    ax.plot(z, np.sort(fake), "C1", label="G")
+    ax.set(title="The curve of G", xlabel="z (if NOISE_DIM is 1)", ylabel="x", ylim=(low, high))
+    ax.legend()
+
+    fig.savefig(PLOT_FILE)
+    print("The picture is in", PLOT_FILE)
     plt.show()
 
 
 def main():
     """Train G, show what it has learned, and return it."""
     torch.manual_seed(SEED)
-    torch.set_num_threads(1)  # More threads would not be faster: the nets are small.
+    torch.set_num_threads(1)  # Nets as small as these are not faster with more.
     print(f"Training on {DEVICE}\n")
+
+    real = R(10_000)
+    assert real.shape == (10_000, 1), f"R(10_000) has shape {tuple(real.shape)}, not (10_000, 1)"
+    assert real.dtype == torch.float32, f"R must return float32, not {real.dtype}"
+    assert real.isfinite().all(), "R must return finite numbers only, no NaN and no infinity"
+    assert real.min() < real.max(), "R must return more than one value"
+    folder, types = Path(PLOT_FILE).parent, plt.Figure().canvas.get_supported_filetypes()
+    assert folder.is_dir(), f"PLOT_FILE must be in a folder that exists, not in {folder}"
+    assert Path(PLOT_FILE).suffix[1:] in types, f"PLOT_FILE must end in one of {', '.join(types)}"
+
     G = Generator().to(DEVICE)
-    D = Discriminator().to(DEVICE)
+    D = Discriminator(real).to(DEVICE)
     history = train(R, I, G, D)
 
-    # Earth mover's distance: the mean gap between samples and other real ones, both sorted, in
-    # standard deviations of R. For real samples it is due to chance.
-    other = R(100_000).sort(0).values
-    real = R(100_000).sort(0).values
-    fake = G(I(100_000)).detach().sort(0).values
-    print("\n           mean      std skewness kurtosis distance")
+    # The distance of the real samples from others shows how much of it is due to chance.
+    real = R(100_000)
+    other = R(100_000)
+    fake = G(I(100_000)).detach()
+    print("\n             mean        std skewness kurtosis distance")
     for name, x in [("real", real), ("fake", fake)]:
-        scaled = (x - x.mean()) / x.std()
-        skewness = (scaled**3).mean()
-        kurtosis = (scaled**4).mean() - 3  # 0 for a bell
-        distance = (x - other).abs().mean() / other.std()
-        print(f"{name:6}{x.mean():9.3f}{x.std():9.3f}{skewness:9.3f}{kurtosis:9.3f}{distance:9.3f}")
-    plot(history, real.cpu().numpy(), fake.cpu().numpy())
+        line = "{:>6} {:#10.4g} {:#10.4g} {:8.3f} {:8.3f} {:8.3f}"
+        print(line.format(name, *describe(x, other).values()))
+    plot(history, real, fake, D)
     return G
 
 

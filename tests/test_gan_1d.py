@@ -1,181 +1,534 @@
 """What a user of gan_1d.py relies on: python -m pytest tests"""
-import importlib
+
+import copy
+import math
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
-from unittest.mock import Mock
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pytest
 import torch
 from pytest import approx
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-plt.switch_backend("Agg")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 import gan_1d  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("error")  # nothing here may warn
-change = vars(gan_1d).update  # change(STEPS=100) is a user's gan_1d.STEPS = 100
+SCRIPT = ROOT / "gan_1d.py"
+plt.switch_backend("Agg")  # No test opens a window.
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch, tmp_path):
-    """A fresh script with short games on the CPU, in an empty folder; plt.show() leaves a file."""
-    importlib.reload(gan_1d)
-    change(DEVICE="cpu", STEPS=20, LOG_EVERY=5, BATCH_SIZE=64)
+def a_short_game_in_an_empty_folder(monkeypatch, tmp_path):
+    """Keep the games of the tests short, on the CPU, and their pictures out of the project."""
+    monkeypatch.setattr(gan_1d, "DEVICE", "cpu")
+    monkeypatch.setattr(gan_1d, "STEPS", 5)
+    monkeypatch.setattr(gan_1d, "BATCH_SIZE", 16)
+    monkeypatch.setattr(plt, "show", lambda: None)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(plt, "show", Path("shown").touch)
-    plt.rcdefaults()
-    torch.manual_seed(1)
-    np.random.seed(1)
+    torch.manual_seed(0)
+    yield
+    plt.close("all")
 
 
-def table(out):
-    """The rows of numbers that a run printed: a dict from the first word of each."""
-    rows = re.findall(r"^ *(\w+)((?: +-?[\d.]+){5,})$", out, re.M)
-    return {name: [float(x) for x in numbers.split()] for name, numbers in rows}
+def new_nets():
+    return gan_1d.Generator(), gan_1d.Discriminator(gan_1d.R(1000))
 
 
-def test_samplers_and_nets_follow_the_constants():
-    change(REAL_MEAN=-30.0, REAL_STD=0.01, NOISE_DIM=2, G_HIDDEN=50, D_HIDDEN=7)
-    G, D, x, z = gan_1d.Generator(), gan_1d.Discriminator(), gan_1d.R(100_000), gan_1d.I(100_000)
-    assert x.shape == D(x).shape == G(z).shape == (100_000, 1) and z.shape == (100_000, 2)
-    shares = torch.cat([torch.special.ndtr((x + 30) / 0.01), (z + 1) / 2], 1).T
-    for share in shares:  # Each tenth holds 10,000 samples; 5 standard errors are allowed.
-        assert (torch.histc(share, 10, 0, 1) - 10_000).abs().max() < 5 * 9000**0.5
-    assert (torch.corrcoef(shares) - torch.eye(3)).abs().max() < 5 / 100_000**0.5
-    for net, sizes in (G, [(50, 2), (50, 50), (1, 50)]), (D, [(7, 1), (7, 7), (1, 7)]):
-        assert [p.shape for p in net.parameters() if p.dim() == 2] == sizes
-    torch.testing.assert_close(D(x)[:40], torch.stack([D(one) for one in x[:40]]))
-    assert D(x).std() > 0.01  # scaled by R's own: raw samples would look all alike
+def weights(net):
+    """All weights of a net, in one vector of their own, which no update changes."""
+    return torch.cat([p.detach().flatten() for p in net.parameters()])
 
 
-def test_loss_and_its_slopes_are_those_of_the_paper_also_for_a_D_that_is_sure():
-    logits = torch.tensor([[0.0, 1, -2, 20, -20, 100, -100]], requires_grad=True)
-    for label, sign in (1, 1), (0, -1):  # -log D and -log(1 - D), in float64
-        wanted = -(sign * logits.double()).sigmoid().log().mean()
-        loss = gan_1d.bce(logits, label)
-        assert loss.item() == approx(wanted.item(), rel=1e-6)
-        slopes = [torch.autograd.grad(x, logits)[0] for x in (loss, wanted)]
-        torch.testing.assert_close(*slopes)
+def train_and_record(G, D, record):
+    """Train G and D; after each update call record("D" or "G", the optimizer that made it)."""
+
+    def hook(optimizer, *_):
+        is_d = optimizer.param_groups[0]["params"][0] is next(D.parameters())
+        record("D" if is_d else "G", optimizer)
+
+    handle = register_optimizer_step_post_hook(hook)
+    try:
+        gan_1d.train(gan_1d.R, gan_1d.I, G, D)
+    finally:
+        handle.remove()
 
 
-def test_who_changes_when_and_at_which_rates():
-    bce = Mock(wraps=gan_1d.bce)
-    change(D_STEPS=2, STEPS=50, BATCH_SIZE=17, G_LR=3e-3, D_LR=7e-3, bce=bce)
-    nets, updates, real, noise = [gan_1d.Generator(), gan_1d.Discriminator()], [], [], []
+def perfect_normal(n):
+    """n samples, shape (n, 1), whose distribution is normal without any chance: its quantiles."""
+    return torch.special.ndtri((torch.arange(n) + 0.5) / n)[:, None]
 
-    def kept(batches, batch):
-        batches.append(batch)
+
+# ----- the samples -----
+
+
+def test_real_samples_are_normal_with_the_mean_and_std_of_the_constants(monkeypatch):
+    monkeypatch.setattr(gan_1d, "REAL_MEAN", -30.0)
+    monkeypatch.setattr(gan_1d, "REAL_STD", 2.0)
+    x = gan_1d.R(100_000)
+    assert x.shape == (100_000, 1)
+    assert x.dtype == torch.float32
+    # A normal's own distribution function makes it uniform: 10,000 samples in each tenth.
+    tenths = torch.histc(torch.special.ndtr((x + 30) / 2), 10, 0, 1)
+    assert tenths.tolist() == approx([10_000] * 10, abs=500)
+
+
+def test_noise_is_uniform_between_minus_1_and_1_and_noise_dim_wide(monkeypatch):
+    monkeypatch.setattr(gan_1d, "NOISE_DIM", 2)
+    z = gan_1d.I(100_000)
+    assert z.shape == (100_000, 2)
+    for column in z.T:
+        assert torch.histc(column, 10, -1, 1).tolist() == approx([10_000] * 10, abs=500)
+
+
+def test_the_columns_of_the_noise_are_independent(monkeypatch):
+    monkeypatch.setattr(gan_1d, "NOISE_DIM", 2)
+    correlation = torch.corrcoef(gan_1d.I(100_000).T)[0, 1]
+    assert correlation == approx(0, abs=0.02)
+
+
+# ----- the networks -----
+
+
+def test_nets_have_two_hidden_layers_as_wide_as_the_constants_say(monkeypatch):
+    monkeypatch.setattr(gan_1d, "NOISE_DIM", 3)
+    monkeypatch.setattr(gan_1d, "G_HIDDEN", 5)
+    monkeypatch.setattr(gan_1d, "D_HIDDEN", 7)
+    G, D = new_nets()
+    assert [p.shape for p in G.parameters() if p.dim() == 2] == [(5, 3), (5, 5), (1, 5)]
+    assert [p.shape for p in D.parameters() if p.dim() == 2] == [(7, 1), (7, 7), (1, 7)]
+
+
+def test_G_turns_noise_into_samples_and_D_turns_samples_into_logits():
+    G, D = new_nets()
+    fake = G(gan_1d.I(10))
+    assert fake.shape == (10, 1)
+    assert D(fake).shape == (10, 1)
+
+
+def test_D_judges_each_sample_by_itself():
+    _, D = new_nets()
+    x = gan_1d.R(10)
+    one_by_one = torch.cat([D(sample[None]) for sample in x])
+    torch.testing.assert_close(D(x), one_by_one)
+
+
+def test_D_standardizes_its_input_by_the_samples_it_is_given():
+    real = gan_1d.R(1000)
+    D = gan_1d.Discriminator(real)
+    D_in_other_units = gan_1d.Discriminator(1000 * real + 7)
+    for p, q in zip(D_in_other_units.parameters(), D.parameters(), strict=True):
+        p.data = q.data
+    x = gan_1d.R(10)
+    torch.testing.assert_close(D_in_other_units(1000 * x + 7), D(x), rtol=1e-3, atol=1e-4)
+
+
+def test_the_mean_and_std_of_D_are_saved_and_loaded_with_it():
+    D = gan_1d.Discriminator(gan_1d.R(1000))
+    loaded = gan_1d.Discriminator(100 * gan_1d.R(1000))
+    loaded.load_state_dict(D.state_dict())
+    x = gan_1d.R(10)
+    assert torch.equal(loaded(x), D(x))
+
+
+# ----- the loss -----
+
+LOGITS = [0.0, 1.0, -2.0, 20.0, -20.0, 100.0, -100.0]  # With the last four, D is sure.
+
+
+def exact_loss(logit, label):
+    """-log D(x) for label 1, -log(1 - D(x)) for label 0, by the formula, in float64."""
+    probability_of_label = torch.sigmoid(logit.double() if label == 1 else -logit.double())
+    return -probability_of_label.log()
+
+
+@pytest.mark.parametrize("label", [1, 0])
+@pytest.mark.parametrize("value", LOGITS)
+def test_bce_is_minus_the_log_of_the_probability_of_the_label(value, label):
+    logit = torch.tensor([[value]])
+    assert gan_1d.bce(logit, label).item() == approx(exact_loss(logit, label).item(), abs=1e-7)
+
+
+@pytest.mark.parametrize("label", [1, 0])
+@pytest.mark.parametrize("value", LOGITS)
+def test_the_slope_of_bce_is_exact_even_if_D_is_sure(value, label):
+    logit = torch.tensor([[value]], requires_grad=True)
+    [slope] = torch.autograd.grad(gan_1d.bce(logit, label), logit)
+    [wanted] = torch.autograd.grad(exact_loss(logit, label), logit)
+    assert slope.item() == approx(wanted.item(), abs=1e-7)
+
+
+def test_bce_is_a_mean_over_the_batch():
+    logits = torch.tensor([[1.0], [-3.0]])
+    one_by_one = [gan_1d.bce(logit, 1).item() for logit in logits]
+    assert gan_1d.bce(logits, 1).item() == approx(sum(one_by_one) / 2)
+
+
+# ----- the game -----
+
+
+def test_in_each_step_D_has_its_updates_and_then_G_has_one(monkeypatch):
+    monkeypatch.setattr(gan_1d, "D_STEPS", 2)
+    turns = []
+    train_and_record(*new_nets(), lambda name, _: turns.append(name))
+    assert turns == ["D", "D", "G"] * gan_1d.STEPS
+
+
+def test_the_labels_are_true_in_Ds_turn_and_real_for_the_fakes_in_Gs_turn(monkeypatch):
+    labels = []
+    bce = gan_1d.bce
+
+    def recording_bce(logits, label):
+        if logits.requires_grad:  # evaluate, which does not train, is not recorded.
+            labels.append(label)
+        return bce(logits, label)
+
+    monkeypatch.setattr(gan_1d, "bce", recording_bce)
+    gan_1d.train(gan_1d.R, gan_1d.I, *new_nets())
+    assert labels == ([1, 0] * gan_1d.D_STEPS + [1]) * gan_1d.STEPS
+
+
+@pytest.mark.parametrize("mine, other", ["DG", "GD"])
+def test_an_update_changes_one_net_and_leaves_the_other_alone(mine, other):
+    G, D = new_nets()
+    nets = {"G": G, "D": D}
+    before = {name: weights(net) for name, net in nets.items()}
+
+    def compare(name, _):
+        if name == mine:
+            assert not torch.equal(before[mine], weights(nets[mine]))
+            assert torch.equal(before[other], weights(nets[other]))
+        before.update({name: weights(net) for name, net in nets.items()})
+
+    train_and_record(G, D, compare)
+
+
+def test_no_gradient_reaches_G_in_Ds_turn(monkeypatch):
+    monkeypatch.setattr(gan_1d, "STEPS", 1)
+    G, D = new_nets()
+    gradients_of_g = []
+    train_and_record(G, D, lambda name, _: gradients_of_g.append((name, next(G.parameters()).grad)))
+    assert [gradient for name, gradient in gradients_of_g if name == "D"] == [None] * gan_1d.D_STEPS
+
+
+@pytest.mark.parametrize("sampler, updates", [("R", gan_1d.D_STEPS), ("I", gan_1d.D_STEPS + 1)])
+def test_every_update_has_samples_of_its_own(monkeypatch, sampler, updates):
+    draw = getattr(gan_1d, sampler)
+    batches = []
+
+    def recording_sampler(n):
+        batch = draw(n)
+        if n == gan_1d.BATCH_SIZE:
+            batches.append(batch)
         return batch
 
-    def record(optimizer, *_):
-        weights = [[p.detach().clone() for p in net.parameters()] for net in nets]
-        updates.append((optimizer.param_groups[0]["lr"], *weights))
-
-    hook = register_optimizer_step_post_hook(record)
-    R, I = gan_1d.R, gan_1d.I
-    looks = gan_1d.train(lambda n: kept(real, R(n)), lambda n: kept(noise, I(n)), *nets)["looks"]
-    hook.remove()
-    assert {type(value) for look in looks for value in look.values()} == {int, np.ndarray}
-    assert {args[1] for args, _ in bce.call_args_list} == {0, 1}
-    for drawn, count in (real, 50 * 2), (noise, 50):  # All are fresh; float32 may repeat, rarely.
-        batches = [batch for batch in drawn if len(batch) == 17]
-        assert len(batches) == count and len(torch.cat(batches).unique()) >= 17 * count - 5
-    rates, g, d = zip(*updates)
-    for turn in range(1, 50 * 3):
-        mine, other = (g, d) if turn % 3 == 2 else (d, g)  # two updates of D, then one of G
-        assert not any(map(torch.equal, mine[turn - 1], mine[turn]))
-        assert all(map(torch.equal, other[turn - 1], other[turn]))
-    rates = np.reshape(rates, (50, 3)) / [7e-3, 7e-3, 3e-3]
-    assert rates[0] == approx(1) and (np.diff(rates, axis=0) < 0).all()
-    assert (rates[:, 0] == rates[:, 1]).all() and 0 < 5 * rates[-1, 2] < rates[-1, 0] < 0.2
+    nets = new_nets()
+    monkeypatch.setattr(gan_1d, sampler, recording_sampler)
+    gan_1d.train(gan_1d.R, gan_1d.I, *nets)
+    assert len(batches) == updates * gan_1d.STEPS
+    assert len(torch.cat(batches).unique()) == len(batches) * gan_1d.BATCH_SIZE
 
 
-def test_same_seed_same_numbers_however_often_they_are_printed(capsys):
-    weights, texts = [], []
-    for constants in {}, {}, {"LOG_EVERY": 1}, {"SEED": 6}:
-        change(**constants)
-        weights.append(torch.cat([p.ravel() for p in gan_1d.main().parameters()]))
-        texts.append(capsys.readouterr().out)
-    assert texts[0] == texts[1] != texts[2]
-    assert [weights[0].equal(other) for other in weights[1:]] == [True, True, False]
+def test_two_steps_are_those_of_algorithm_1_written_out(monkeypatch):
+    monkeypatch.setattr(gan_1d, "STEPS", 2)
+    monkeypatch.setattr(gan_1d, "D_STEPS", 2)
+    real = [4 + torch.randn(16, 1) for _ in range(4)]
+    noise = [torch.rand(16, 1) for _ in range(6)]
+    G, D = new_nets()
+    written_out = algorithm_1(copy.deepcopy(G), copy.deepcopy(D), iter(real), iter(noise))
+
+    real, noise = iter(real), iter(noise)
+    R = lambda n: next(real) if n == 16 else gan_1d.R(n)
+    I = lambda n: next(noise) if n == 16 else gan_1d.I(n)
+    gan_1d.train(R, I, G, D)
+
+    for trained, wanted in zip((G, D), written_out, strict=True):
+        torch.testing.assert_close(weights(trained), weights(wanted))
 
 
-def test_R_can_be_replaced_and_lines_table_and_picture_show_it(capsys):
-    change(STEPS=18, R=lambda n: -torch.linspace(1 / n, 1, n)[:, None].log(),  # exponential
-           I=lambda n: torch.linspace(1, -1, n)[:, None])
-    fake = np.sort(gan_1d.main()(gan_1d.I(100_000)).detach().numpy(), 0)
-    real, few = np.sort(gan_1d.R(100_000).numpy(), 0), gan_1d.R(5000).numpy()
-    rows = table(capsys.readouterr().out)
-    for name, x in ("real", real), ("fake", fake):
-        z, distance = (x - x.mean()) / x.std(), np.abs(x - real).mean() / real.std()
-        wanted = [x.mean(), x.std(), (z**3).mean(), (z**4).mean() - 3, distance]
-        assert rows.pop(name) == approx(wanted, abs=2e-3, rel=1e-3)
-    wanted = 2 * np.log(2), np.log(2), 0.5, 0.5, few.mean(), few.std()
-    assert rows.pop("goal") == approx(wanted, abs=6e-4)
-    mean, std, histogram, curves, d = plt.gcf().axes
-    for ax, goal, column in (mean, real.mean(), -2), (std, real.std(), -1):
-        assert ax.lines[0].get_ydata()[0] == approx(goal, rel=1e-4)
-        assert list(ax.lines[1].get_xdata()) == [int(step) for step in rows] == [0, 5, 10, 15, 18]
-        assert ax.lines[1].get_ydata() == approx([row[column] for row in rows.values()], abs=1e-3)
-    d_real, d_fake = [line.get_ydata() for line in d.lines]
-    losses = -np.log(d_real).mean() - np.log(1 - d_fake).mean(), -np.log(d_fake).mean()
-    assert rows["18"][:4] == approx([*losses, d_real.mean(), d_fake.mean()], abs=1e-3)
-    for outline, line, x in zip(histogram.patches, curves.lines, (real, fake), strict=True):
-        density, _ = np.histogram(x, outline.get_xy()[:199:2, 0], density=True)
-        assert outline.get_xy()[:, 1].max() == approx(density.max(), rel=0.01)
-        assert np.allclose(line.get_ydata(), x.ravel())
+def algorithm_1(G, D, real, noise):
+    """Two steps of two updates of D and one of G, with the rates and the optimizer of the script.
+
+    Each gradient is computed by itself, so that none can be left over from another update.
+    """
+    adam_d = torch.optim.Adam(D.parameters(), betas=gan_1d.BETAS)
+    adam_g = torch.optim.Adam(G.parameters(), betas=gan_1d.BETAS)
+
+    def update(net, adam, rate, loss):
+        for p, gradient in zip(net.parameters(), torch.autograd.grad(loss, [*net.parameters()])):
+            p.grad = gradient
+        adam.param_groups[0]["lr"] = rate
+        adam.step()
+
+    for remaining in 1.0, 0.5:
+        for _ in range(2):
+            d_real, d_fake = D(next(real)).sigmoid(), D(G(next(noise))).sigmoid()
+            loss = -d_real.log().mean() - (1 - d_fake).log().mean()
+            update(D, adam_d, gan_1d.D_LR * remaining**0.5, loss)
+        loss = -D(G(next(noise))).sigmoid().log().mean()
+        update(G, adam_g, gan_1d.G_LR * remaining, loss)
+    return G, D
 
 
-NONSENSE = [
-    ("REAL_MEAN", np.nan), ("REAL_STD", -1.0), ("REAL_STD", 0.0), ("NOISE_DIM", 1.5),
-    ("G_HIDDEN", "32"), ("D_HIDDEN", 32.0), ("BATCH_SIZE", -1), ("STEPS", 1e3), ("D_STEPS", "2"),
-    ("G_LR", np.inf), ("D_LR", 1e30), ("BETAS", (1.0, 0.9)), ("SEED", "one"), ("LOG_EVERY", 0),
-    ("PLOT_FILE", "missing/gan_1d.png"), ("DEVICE", "gpu")]
+@pytest.mark.parametrize("net, start, power", [("G", "G_LR", 1), ("D", "D_LR", 0.5)])
+def test_the_learning_rate_falls_from_its_constant_to_0(monkeypatch, net, start, power):
+    monkeypatch.setattr(gan_1d, "D_STEPS", 1)
+    monkeypatch.setattr(gan_1d, start, 3e-3)
+    rates = []
+    train_and_record(
+        *new_nets(), lambda name, opt: name == net and rates.append(opt.param_groups[0]["lr"])
+    )
+    assert rates == approx([3e-3 * (1 - step / 5) ** power for step in range(5)])
 
 
-@pytest.mark.parametrize("name, value", NONSENSE)
-def test_nonsense_ends_with_an_error_that_shows_the_constant_or_the_step(name, value):
-    Path("gan_1d.png").write_text("of an earlier run")
-    change(**{name: value})
-    with pytest.raises(Exception) as stop:
-        gan_1d.main()
-    assert re.search(rf"{name}|finite at step \d+", str(stop.getrepr(style="short")))
-    assert os.listdir() == ["gan_1d.png"] and Path("gan_1d.png").read_text() == "of an earlier run"
+def test_train_plays_with_data_and_nets_of_any_shape():
+    R = lambda n: torch.randn(n, 3, 2)
+    I = lambda n: torch.randn(n, 4)
+    G = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Unflatten(1, (3, 2)))
+    D = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 1))
+    before = weights(G)
+    gan_1d.train(R, I, G, D)
+    assert not torch.equal(before, weights(G))
 
 
-def test_it_learns_R_as_a_program_and_where_R_is_far(capsys):
-    no_window = {"MPLBACKEND": "Agg", "PYTHONWARNINGS": "ignore:FigureCanvasAgg"}
-    done = subprocess.run([sys.executable, gan_1d.__file__], capture_output=True, text=True,
-                          env=os.environ | no_window)
-    assert (done.returncode, done.stderr) == (0, "")
-    rows = table(done.stdout)
-    assert 0 < rows["real"][-1] < 0.015 and 0 < rows["fake"][-1] < 0.045
-    assert plt.imread(gan_1d.PLOT_FILE)[..., :3].std() > 0.05
-    importlib.reload(gan_1d)  # all constants are its own again
-    change(DEVICE="cpu", REAL_MEAN=100.0, REAL_STD=15.0)
+def test_the_same_seed_gives_the_same_generator():
+    assert torch.equal(weights(gan_1d.main()), weights(gan_1d.main()))
+
+
+def test_another_seed_gives_another_generator(monkeypatch):
+    first = gan_1d.main()
+    monkeypatch.setattr(gan_1d, "SEED", 1)
+    assert not torch.equal(weights(first), weights(gan_1d.main()))
+
+
+def test_printing_more_often_does_not_change_what_is_learned(monkeypatch):
+    first = gan_1d.main()
+    monkeypatch.setattr(gan_1d, "LOG_EVERY", 1)
+    assert torch.equal(weights(first), weights(gan_1d.main()))
+
+
+# ----- what is measured -----
+
+
+def test_evaluate_returns_losses_averages_of_D_and_the_moments_of_the_fakes():
+    real, z = torch.tensor([[0.0], [0.0]]), torch.tensor([[1.0], [3.0]])
+    G = lambda z: 2 * z  # The fakes are 2 and 6.
+    D = lambda x: x  # The logit is the sample itself.
+    row = gan_1d.evaluate(7, G, D, real, z)
+    d_2, d_6 = 1 / (1 + math.exp(-2)), 1 / (1 + math.exp(-6))
+    assert row == approx({
+        "step": 7,
+        "loss_d": math.log(2) - (math.log(1 - d_2) + math.log(1 - d_6)) / 2,
+        "loss_g": -(math.log(d_2) + math.log(d_6)) / 2,
+        "d_real": 0.5,
+        "d_fake": (d_2 + d_6) / 2,
+        "mean": 4,
+        "std": 8**0.5,
+    })
+
+
+def test_the_history_has_the_first_steps_the_printed_ones_and_the_last(monkeypatch):
+    monkeypatch.setattr(gan_1d, "STEPS", 45)
+    monkeypatch.setattr(gan_1d, "LOG_EVERY", 20)
+    history = gan_1d.train(gan_1d.R, gan_1d.I, *new_nets())
+    steps = [row["step"] for row in history]
+    assert steps == sorted({*steps, *range(10), 20, 40, 45})
+
+
+def test_without_a_step_there_is_a_history_of_the_untrained_nets(monkeypatch):
+    monkeypatch.setattr(gan_1d, "STEPS", 0)
+    history = gan_1d.train(gan_1d.R, gan_1d.I, *new_nets())
+    assert [row["step"] for row in history] == [0]
+
+
+DISTANCES = [
+    ("the same distribution", lambda real: real, 0),
+    ("shifted by 0.2 standard deviations", lambda real: real + 0.2, 0.2),
+    ("a flat block", lambda real: torch.linspace(-(3**0.5), 3**0.5, len(real))[:, None], 0.154),
+    ("a single point", lambda real: torch.zeros_like(real), 0.798),
+]
+
+
+@pytest.mark.parametrize("scale", [1, 1000])
+@pytest.mark.parametrize("name, fake, wanted", DISTANCES)
+def test_the_distance_of_known_fakes(name, fake, wanted, scale):
+    real = perfect_normal(100_000)
+    shuffled = fake(real)[torch.randperm(100_000)]
+    numbers = gan_1d.describe(scale * shuffled, scale * real)
+    assert numbers["distance"] == approx(wanted, abs=0.001)
+
+
+def test_the_moments_of_an_exponential():
+    shares = (torch.arange(100_000) + 0.5) / 100_000
+    x = 3 - 5 * (1 - shares).log()[:, None]  # It starts at 3, and its mean distance from 3 is 5.
+    numbers = gan_1d.describe(x, perfect_normal(100_000))
+    assert numbers["mean"] == approx(8, rel=0.01)
+    assert numbers["std"] == approx(5, rel=0.01)
+    assert numbers["skewness"] == approx(2, rel=0.01)
+    assert numbers["kurtosis"] == approx(6, rel=0.02)
+
+
+# ----- data of the user's own -----
+
+
+def uniform(n):
+    """What a user may put in the place of R: uniform between 10 and 40."""
+    return 10 + 30 * torch.rand(n, 1)
+
+
+def test_the_goal_line_follows_another_R(monkeypatch, capsys):
+    monkeypatch.setattr(gan_1d, "R", uniform)
     gan_1d.main()
-    assert 0 < table(capsys.readouterr().out)["fake"][-1] < 0.06  # A flat block has 0.154.
+    [goal] = [line.split() for line in capsys.readouterr().out.splitlines() if "goal" in line]
+    losses_and_averages = [2 * math.log(2), math.log(2), 0.5, 0.5]
+    assert [float(word) for word in goal[1:5]] == approx(losses_and_averages, abs=0.0006)
+    assert [float(word) for word in goal[5:]] == approx([25, 30 / 12**0.5], rel=0.03)
 
 
-def test_imported_it_only_defines_and_pasted_into_a_cell_it_runs(capfd):
-    def state():  # of all that the script could change; it needs the last two, threads and seed
-        return [plt.get_fignums(), plt.rcParams.copy(), sys.argv[:], str(np.random.get_state()),
-                torch.get_default_dtype(), torch.is_grad_enabled(),
-                torch.get_num_threads(), torch.get_rng_state().tolist()]
+def test_the_final_table_follows_another_R(monkeypatch, capsys):
+    monkeypatch.setattr(gan_1d, "R", uniform)
+    G = gan_1d.main()
+    *_, real, fake, _ = [line.split() for line in capsys.readouterr().out.splitlines()]
+    wanted = gan_1d.describe(G(gan_1d.I(100_000)).detach(), uniform(100_000))
+    assert real[0] == "real" and float(real[1]) == approx(25, rel=0.01)
+    assert fake[0] == "fake" and float(fake[-1]) == approx(wanted["distance"], rel=0.02)
+    assert float(real[-1]) < 0.02
 
+
+def test_D_in_main_is_standardized_by_another_R(monkeypatch):
+    built_from = []
+    Discriminator = gan_1d.Discriminator
+
+    def recording_discriminator(real):
+        built_from.append(real.mean().item())
+        return Discriminator(real)
+
+    monkeypatch.setattr(gan_1d, "Discriminator", recording_discriminator)
+    monkeypatch.setattr(gan_1d, "R", uniform)
+    gan_1d.main()
+    assert built_from == [approx(25, rel=0.02)]
+
+
+@pytest.mark.parametrize("mean, std", [(52_000.0, 15_000.0), (0.0, 0.0001)])
+def test_columns_stay_apart_and_show_digits_whatever_the_scale(monkeypatch, capsys, mean, std):
+    monkeypatch.setattr(gan_1d, "REAL_MEAN", mean)
+    monkeypatch.setattr(gan_1d, "REAL_STD", std)
+    gan_1d.main()
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    [goal] = [words for words in lines if words[:1] == ["goal"]]
+    [real] = [words for words in lines if words[:1] == ["real"]]
+    assert len(goal) == 7 and float(goal[6]) == approx(std, rel=0.05)
+    assert len(real) == 6 and float(real[2]) == approx(std, rel=0.05)
+
+
+WRONG = [
+    (lambda n: torch.randn(n), "shape"),
+    (lambda n: torch.randn(n, 2), "shape"),
+    (lambda n: torch.randn(5000, 1)[:n], "shape"),
+    (lambda n: torch.randn(n, 1).double(), "float32"),
+    (lambda n: torch.randn(n, 1).round().int(), "float32"),
+    (lambda n: torch.full((n, 1), torch.nan), "NaN"),
+    (lambda n: torch.randn(n, 1) / torch.arange(n)[:, None], "infinity"),
+    (lambda n: torch.full((n, 1), 0.1), "more than one value"),
+]
+
+
+@pytest.mark.parametrize("R, words", WRONG)
+def test_an_R_that_cannot_be_learned_is_refused_before_the_training(monkeypatch, R, words):
+    monkeypatch.setattr(gan_1d, "R", R)
+    monkeypatch.setattr(gan_1d, "train", lambda *_: pytest.fail("The training has begun."))
+    with pytest.raises(AssertionError, match=rf"\bR\b.*{words}"):
+        gan_1d.main()
+
+
+@pytest.mark.parametrize("file", ["no/such/folder/gan_1d.png", "gan_1d.word", "gan_1d"])
+def test_a_picture_that_cannot_be_saved_is_refused_before_the_training(monkeypatch, file):
+    monkeypatch.setattr(gan_1d, "PLOT_FILE", file)
+    monkeypatch.setattr(gan_1d, "train", lambda *_: pytest.fail("The training has begun."))
+    with pytest.raises(AssertionError, match="PLOT_FILE"):
+        gan_1d.main()
+    assert os.listdir() == []
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(monkeypatch):
+    monkeypatch.setattr(gan_1d, "D_LR", 1e30)
+    with pytest.raises(FloatingPointError, match=r"step 1$"):
+        gan_1d.main()
+
+
+def test_a_run_that_fails_leaves_an_earlier_picture_alone(monkeypatch):
+    monkeypatch.setattr(gan_1d, "D_LR", 1e30)
+    Path("gan_1d.png").write_text("the picture of an earlier run")
+    with pytest.raises(FloatingPointError):
+        gan_1d.main()
+    assert Path("gan_1d.png").read_text() == "the picture of an earlier run"
+
+
+# ----- the script as a whole -----
+
+
+def test_importing_it_only_defines(capfd):
+    code = (
+        "import torch; torch.set_num_threads(2); torch.manual_seed(5); before = torch.get_rng_state();"
+        "import gan_1d, matplotlib.pyplot as plt;"
+        "print(torch.get_num_threads(), plt.get_fignums(), before.equal(torch.get_rng_state()))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": ROOT})
+    assert capfd.readouterr() == ("2 [] True\n", "")
+    assert os.listdir() == []
+
+
+def test_pasted_into_a_notebook_cell_it_runs_twice_and_keeps_G():
+    source = SCRIPT.read_text(encoding="utf-8").replace("STEPS = 2000", "STEPS = 5")
+    cell = {"__name__": "__main__"}
+    exec(source, cell)
+    first = cell["G"]
+    exec(source, cell)
+    assert torch.equal(weights(first), weights(cell["G"]))
+    assert os.listdir() == ["gan_1d.png"]
+
+
+def test_running_it_changes_no_settings_of_the_process():
+    before = dict(plt.rcParams), torch.get_default_dtype(), torch.is_grad_enabled(), os.getcwd()
+    gan_1d.main()
+    after = dict(plt.rcParams), torch.get_default_dtype(), torch.is_grad_enabled(), os.getcwd()
+    assert before == after
+
+
+def test_running_it_sets_one_thread():
     torch.set_num_threads(2)
-    before = state()
-    importlib.reload(gan_1d)
-    assert state() == before and not os.listdir() and capfd.readouterr() == ("", "")
-    source = Path(gan_1d.__file__).read_text(encoding="utf-8")
-    assert {*re.findall(r"^([A-Z_]+) = \S", source, re.M)} == {name for name, _ in NONSENSE}
-    exec(re.sub("^STEPS = .*", "STEPS = 20", source, flags=re.M), {"__name__": "__main__"})
-    assert state()[1:-2] == before[1:-2] and torch.get_num_threads() == 1
-    assert sorted(os.listdir()) == ["gan_1d.png", "shown"]
-    assert "fake" in table(capfd.readouterr().out)
+    gan_1d.main()
+    assert torch.get_num_threads() == 1
+
+
+def test_the_picture_is_shown_after_it_is_saved(monkeypatch):
+    shown = []
+    monkeypatch.setattr(plt, "show", lambda: shown.append(Path(gan_1d.PLOT_FILE).exists()))
+    gan_1d.main()
+    assert shown == [True]
+
+
+def test_the_command_learns_the_bell_and_saves_a_picture(tmp_path):
+    no_window = {"MPLBACKEND": "Agg", "PYTHONWARNINGS": "ignore:FigureCanvasAgg"}
+    run = subprocess.run(
+        [sys.executable, SCRIPT], env=os.environ | no_window, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    *_, real, fake, where = [line.split() for line in run.stdout.splitlines()]
+    assert real[0] == "real" and 0 < float(real[-1]) < 0.02
+    assert fake[0] == "fake" and 0 < float(fake[-1]) < 0.045  # A flat block would have 0.154.
+    assert where[-1] == "gan_1d.png"
+    assert plt.imread("gan_1d.png")[..., :3].std() > 0.05  # It is not blank.
+
+
+def test_it_learns_data_that_are_far_away(monkeypatch):
+    monkeypatch.setattr(gan_1d, "REAL_MEAN", 100.0)
+    monkeypatch.setattr(gan_1d, "REAL_STD", 15.0)
+    monkeypatch.setattr(gan_1d, "STEPS", 2000)
+    monkeypatch.setattr(gan_1d, "BATCH_SIZE", 512)
+    G = gan_1d.main()
+    fake = G(gan_1d.I(100_000)).detach()
+    assert gan_1d.describe(fake, gan_1d.R(100_000))["distance"] < 0.06
