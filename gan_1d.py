@@ -33,7 +33,7 @@ NOISE_DIM = 1  # random numbers that G gets for each fake
 
 # Networks
 G_HIDDEN = 32  # units in each of G's two hidden layers
-D_HIDDEN = 32  # units in each of D's two hidden layers; with far fewer, D cannot see a bell
+D_HIDDEN = 32  # units in each of D's two hidden layers; with far fewer, D cannot see the bell
 
 # Game
 BATCH_SIZE = 512  # samples in each update; with more, the game is steadier and slower
@@ -41,7 +41,9 @@ STEPS = 2000  # in each step D has its turn, then G
 D_STEPS = 3  # updates of D in each of its turns; G has one
 G_LR = 8e-3  # learning rate of G at the start
 D_LR = 8e-3  # learning rate of D at the start
-BETAS = (0.0, 0.85)  # of Adam; 0.0 means no momentum, because the opponent keeps changing
+# How long Adam remembers gradients and their squares. The first is 0, which means no momentum,
+# because the opponent keeps changing and old gradients mislead.
+BETAS = (0.0, 0.85)
 
 # Run
 SEED = 0
@@ -70,9 +72,10 @@ class Generator(nn.Module):
             nn.Linear(G_HIDDEN, G_HIDDEN), nn.Tanh(),
             nn.Linear(G_HIDDEN, 1),
         )
-        # G also learns the scale of its fakes, as a power of ten. In one update Adam changes every
-        # weight by about G_LR, which is next to nothing if R is around 100. But a change of the
-        # exponent by G_LR makes all fakes 2% larger or smaller, so that they get there in time.
+        # G also learns the scale of its fakes, as a power of ten. One update by Adam changes each
+        # weight by about G_LR. To reach data around 100, the weights above would have to grow for
+        # so long that every tanh would be stuck at 1 or -1. But the same change of the exponent
+        # makes all fakes about 2% larger or smaller, so they arrive long before that.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -117,13 +120,14 @@ def train(R, I, G, D):
     opt_d = torch.optim.Adam(D.parameters(), lr=D_LR, betas=BETAS)
     opt_g = torch.optim.Adam(G.parameters(), lr=G_LR, betas=BETAS)
 
-    # Each net's move answers the other's last one, so at constant learning rates they would circle
-    # around the goal for ever. Both rates therefore fall to 0.
-    sched_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS)  # falls evenly
-    sched_d = torch.optim.lr_scheduler.PolynomialLR(opt_d, STEPS, power=0.5)  # later: D must follow
+    # At constant learning rates the two would circle around the goal, because each move of one net
+    # answers the last move of the other. So both rates fall to 0. G's falls evenly; D's falls like
+    # a square root, which is later, so that D can always follow G.
+    sched_d = torch.optim.lr_scheduler.PolynomialLR(opt_d, STEPS, power=0.5)
+    sched_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS)
 
-    # The samples for evaluate stay the same, so that its numbers change only if G or D does. Most
-    # happens early, so the steps after which it is called lie close together at first.
+    # Progress is always measured on the same samples, which are not used for training. Most of it
+    # happens early, so the steps after which it is measured lie close together at first.
     eval_real = R(5000)
     eval_z = I(5000)
     eval_steps = np.geomspace(1, STEPS + 1, 100).astype(int)
@@ -171,8 +175,9 @@ def train(R, I, G, D):
 
 @torch.no_grad()
 def evaluate(step, G, D, real, z):
-    """Return how the game stands: both losses, the mean of D(x) for real samples and for fakes, and
-    the mean and standard deviation of the fakes."""
+    """Return how the game stands, as a dict: the losses, the means of D(x) for real samples and for
+    fakes, the mean and the standard deviation of the fakes.
+    """
     fake = G(z)
     real_logits = D(real)
     fake_logits = D(fake)
@@ -188,11 +193,11 @@ def evaluate(step, G, D, real, z):
 
 
 def describe(x, real):
-    """Return mean, standard deviation, skewness and excess kurtosis of x, and its earth mover's
-    distance from as many real samples, in standard deviations of these.
+    """Return the first four moments of x, and its distance from as many real samples.
 
-    The distance (also called Wasserstein-1) is how far a sample of x has to move on average, if x
-    is to become real. The shortest way is to move the smallest to the smallest, and so on.
+    This is the earth mover's distance (or Wasserstein-1): how far, on average, the samples x have
+    to be moved to become the real ones, in standard deviations of these. The shortest way is to
+    move the smallest to the smallest, the second to the second, and so on.
     """
     scaled = (x - x.mean()) / x.std()
     moves = x.sort(0).values - real.sort(0).values
@@ -230,7 +235,8 @@ def plot(history, real, fake, D):
     bins = np.linspace(low, high, 80)
     density, _, _ = ax.hist(real, bins, density=True, color="C0", alpha=0.5, label="real")
     ax.hist(fake, bins, density=True, color="C1", linewidth=2, histtype="step", label="fake")
-    ax.set(title="Histograms, and D(x)", xlabel="x", ylabel="density", ylim=(0, 1.5 * density.max()))
+    ax.set(title="Histograms, and D(x)", xlabel="x", ylabel="density")
+    ax.set(ylim=(0, 1.5 * density.max()))
     ax.legend(loc="upper left", ncols=2)
     x = torch.linspace(low, high, 500)
     ax = ax.twinx()
@@ -239,9 +245,9 @@ def plot(history, real, fake, D):
     ax.set(ylabel="D(x)", ylim=(0, 1.25), yticks=[0, 0.5, 1])
     ax.legend(loc="upper right")
 
-    # Sorted uniform noise is evenly spaced, and an increasing G keeps its order. So the sorted fakes
-    # draw the curve of G, and the sorted real samples that of a perfect G. (A decreasing G is as
-    # good, and appears mirrored.)
+    # Sorted uniform noise is evenly spaced, and an increasing G keeps its order. So the sorted
+    # fakes draw the curve of G, and the sorted real samples that of a perfect G. (A decreasing G
+    # is as good, and appears mirrored.)
     ax = axes[1, 1]
     z = np.linspace(-1, 1, len(real))
     ax.plot(z, np.sort(real), "C0--", label="a perfect G")
@@ -261,13 +267,15 @@ def main():
     print(f"Training on {DEVICE}\n")
 
     real = R(10_000)
-    assert real.shape == (10_000, 1), f"R(10_000) has shape {tuple(real.shape)}, not (10_000, 1)"
-    assert real.dtype == torch.float32, f"R must return float32, not {real.dtype}"
+    assert real.shape == (10_000, 1), f"R(10_000) has the shape {real.shape}, not (10_000, 1)"
+    assert real.dtype == torch.float32, f"R must return a tensor of float32, not of {real.dtype}"
     assert real.isfinite().all(), "R must return finite numbers only, no NaN and no infinity"
     assert real.min() < real.max(), "R must return more than one value"
-    folder, types = Path(PLOT_FILE).parent, plt.Figure().canvas.get_supported_filetypes()
+
+    folder = Path(PLOT_FILE).parent
     assert folder.is_dir(), f"PLOT_FILE must be in a folder that exists, not in {folder}"
-    assert Path(PLOT_FILE).suffix[1:] in types, f"PLOT_FILE must end in one of {', '.join(types)}"
+    types = ", ".join(plt.Figure().canvas.get_supported_filetypes())
+    assert Path(PLOT_FILE).suffix[1:] in types.split(", "), f"PLOT_FILE must end in one of {types}"
 
     G = Generator().to(DEVICE)
     D = Discriminator(real).to(DEVICE)
