@@ -15,7 +15,8 @@ G never sees a real sample. All that reaches it is D's gradient: the direction i
 each fake so that D finds it more real. Where there are too many fakes, D says "fake", and G moves
 them to where there are too few.
 
-Goodfellow et al. (2014), Generative Adversarial Networks, https://arxiv.org/abs/1406.2661
+The idea is from Goodfellow et al. (2014), "Generative Adversarial Networks",
+https://arxiv.org/abs/1406.2661.
 """
 
 from pathlib import Path
@@ -33,16 +34,16 @@ NOISE_DIM = 1  # random numbers that G gets for each fake
 
 # Networks
 G_HIDDEN = 32  # units in each of G's two hidden layers
-D_HIDDEN = 32  # units in each of D's two hidden layers; with far fewer, D cannot see the bell
+D_HIDDEN = 32  # units in each of D's two hidden layers; with far fewer, D overlooks the shape
 
 # Game
-BATCH_SIZE = 512  # samples in each update; with more, the game is steadier and slower
-STEPS = 2000  # in each step D has its turn, then G
+BATCH_SIZE = 512  # samples in each update; more make the game steadier, but slower
+STEPS = 2000  # in each step D has its turn, then G; at the last, the learning rates reach 0
 D_STEPS = 3  # updates of D in each of its turns; G has one
 G_LR = 8e-3  # learning rate of G at the start
 D_LR = 8e-3  # learning rate of D at the start
-# How long Adam remembers gradients and their squares. The first is 0, which means no momentum,
-# because the opponent keeps changing and old gradients mislead.
+# How long Adam remembers past gradients (0.0 is not at all, so it has no momentum) and the squares
+# of past gradients. Both are short, because the opponent keeps changing, and old gradients mislead.
 BETAS = (0.0, 0.85)
 
 # Run
@@ -72,10 +73,11 @@ class Generator(nn.Module):
             nn.Linear(G_HIDDEN, G_HIDDEN), nn.Tanh(),
             nn.Linear(G_HIDDEN, 1),
         )
-        # G also learns the scale of its fakes, as a power of ten. One update by Adam changes each
-        # weight by about G_LR. To reach data around 100, the weights above would have to grow for
-        # so long that every tanh would be stuck at 1 or -1. But the same change of the exponent
-        # makes all fakes about 2% larger or smaller, so they arrive long before that.
+        # G also learns the scale of its fakes, as a power of ten, in case R is far from 0. Adam
+        # changes every weight by about G_LR in an update, so the weights alone would need hundreds
+        # of updates to reach an R around 100. By then, the last tanh are stuck at 1 or -1, and all
+        # fakes are the same. But if the exponent changes by no more than G_LR, all fakes change by
+        # about 2%, so they arrive early enough for the tanh to recover.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -83,16 +85,18 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """D turns samples, shape (n, 1), into logits, shape (n, 1), positive for "real".
+    """D turns samples, shape (n, 1), into logits, shape (n, 1), which are positive for "real".
 
-    The D(x) of the formulas, the printed columns and the picture is the sigmoid of the logit: the
-    probability that x is real. The net itself ends without a sigmoid, because bce applies it.
+    In formulas, in the printed columns and in the picture, D(x) is the sigmoid of the logit, which
+    is the probability that x is real. The net itself has no sigmoid at its end, because bce applies
+    one. With two, D could never be sure of anything, and G would stop learning half-way.
     """
 
     def __init__(self, real):
         super().__init__()
         self.net = nn.Sequential(
-            # Unlike tanh, leaky ReLU is nowhere flat, so G gets a gradient wherever its fakes are.
+            # Unlike tanh, leaky ReLU has a slope everywhere, so G gets a gradient from D even if
+            # its fakes are far from all real samples.
             nn.Linear(1, D_HIDDEN), nn.LeakyReLU(0.2),
             nn.Linear(D_HIDDEN, D_HIDDEN), nn.LeakyReLU(0.2),
             nn.Linear(D_HIDDEN, 1),
@@ -107,33 +111,38 @@ class Discriminator(nn.Module):
 
 
 def bce(logits, label):
-    """Return the binary cross-entropy, the mean of -log D(x) for label 1, -log(1 - D(x)) for 0."""
+    """Return the binary cross-entropy of a batch, the mean of -log D(x) if the label is 1, and of
+    -log(1 - D(x)) if the label is 0.
+    """
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
 
 
 def train(R, I, G, D):
     """Train G and D, and return the history of the game, a list of what evaluate returns.
 
-    This is Algorithm 1 of the GAN paper, but for the loss of G, which is the one that its section 3
-    recommends. R, I, G and D can be any functions and modules that fit together.
+    This is Algorithm 1 of Goodfellow et al. (2014), https://arxiv.org/abs/1406.2661, except that G
+    has the other loss that their section 3 suggests, as in most GANs since. R, I, G and D can be
+    any functions and modules that fit together.
     """
     opt_d = torch.optim.Adam(D.parameters(), lr=D_LR, betas=BETAS)
     opt_g = torch.optim.Adam(G.parameters(), lr=G_LR, betas=BETAS)
 
-    # At constant learning rates the two would circle around the goal, because each move of one net
-    # answers the last move of the other. So both rates fall to 0. G's falls evenly; D's falls like
-    # a square root, which is later, so that D can always follow G.
+    # Each net answers the last move of the other. At constant learning rates they would go on like
+    # that and swing around the goal, so both rates fall to 0. G's rate falls evenly. D's is
+    # proportional to the square root of what is left, so it stays high for longer than G's, and D
+    # can always follow.
     sched_d = torch.optim.lr_scheduler.PolynomialLR(opt_d, STEPS, power=0.5)
     sched_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS)
 
-    # Progress is always measured on the same samples, which are not used for training. Most of it
-    # happens early, so the steps after which it is measured lie close together at first.
+    # Progress is always measured on the same samples. Most of it happens early, so the steps after
+    # which it is measured lie close together at first, and ever farther apart.
     eval_real = R(5000)
     eval_z = I(5000)
     eval_steps = np.geomspace(1, STEPS + 1, 100).astype(int)
     history = [evaluate(0, G, D, eval_real, eval_z)]
 
-    # The goal is that D can only guess: D(x) = 1/2. Then D's loss is 2 ln 2, and G's is ln 2.
+    # The goal is that D can only guess, D(x) = 1/2. Each answer then costs -ln(1/2) = ln 2, so D's
+    # loss, for a real sample and a fake, is 2 ln 2, and G's is ln 2.
     goal = 2 * np.log(2), np.log(2), 0.5, 0.5, eval_real.mean(), eval_real.std()
     line = "{:>6} {:8.3f} {:8.3f} {:8.3f} {:8.3f} {:#10.4g} {:#10.4g}"
     print("  step   D loss   G loss  D(real)  D(fake)       mean        std")
@@ -141,18 +150,20 @@ def train(R, I, G, D):
     print(line.format(*history[0].values()))
 
     for step in range(1, STEPS + 1):
-        # D's turn: maximize log D(x) + log(1 - D(G(z))). The labels are true.
+        # D's turn: maximize log D(x) + log(1 - D(G(z))), so minimize the two cross-entropies with
+        # the correct labels, 1 for real samples and 0 for fakes.
         for _ in range(D_STEPS):
             real = R(BATCH_SIZE)
             fake = G(I(BATCH_SIZE)).detach()  # It is D's turn, so no gradient goes to G.
             loss_d = bce(D(real), 1) + bce(D(fake), 0)
-            opt_d.zero_grad()  # also clears what G's turn has left in D
+            opt_d.zero_grad()  # also clears the gradients that G's turn has left in D
             loss_d.backward()
             opt_d.step()  # changes only D
 
-        # G's turn: maximize log D(G(z)). The label of the fakes is 1, as if they were real, because
-        # that is what D should say. Algorithm 1 minimizes log(1 - D(G(z))) instead. That has the
-        # same aim, but hardly any gradient while D is sure that the fakes are fake.
+        # G's turn: maximize log D(G(z)). Here the fakes have the label 1, as if they were real,
+        # because that is what G wants D to say. Algorithm 1 minimizes log(1 - D(G(z))) instead.
+        # That has the same aim, but it is nearly flat where D(G(z)) is near 0, so G would get next
+        # to no gradient just when D recognizes all of its fakes.
         fake = G(I(BATCH_SIZE))
         loss_g = bce(D(fake), 1)
         opt_g.zero_grad()
@@ -193,11 +204,12 @@ def evaluate(step, G, D, real, z):
 
 
 def describe(x, real):
-    """Return the first four moments of x, and its distance from as many real samples.
+    """Return mean, standard deviation, skewness and excess kurtosis of samples x, and their distance
+    from equally many real samples.
 
     This is the earth mover's distance (or Wasserstein-1): how far, on average, the samples x have
-    to be moved to become the real ones, in standard deviations of these. The shortest way is to
-    move the smallest to the smallest, the second to the second, and so on.
+    to be moved to become the real ones, measured in standard deviations of the real ones. In one
+    dimension, the shortest way is to move the smallest to the smallest, and so on.
     """
     scaled = (x - x.mean()) / x.std()
     moves = x.sort(0).values - real.sort(0).values
@@ -246,13 +258,13 @@ def plot(history, real, fake, D):
     ax.legend(loc="upper right")
 
     # Sorted uniform noise is evenly spaced, and an increasing G keeps its order. So the sorted
-    # fakes draw the curve of G, and the sorted real samples that of a perfect G. (A decreasing G
-    # is as good, and appears mirrored.)
+    # fakes draw the curve of G, and the sorted real samples draw that of a perfect G. (A decreasing
+    # G is just as good. Sorting mirrors it, so that it rises, too.)
     ax = axes[1, 1]
     z = np.linspace(-1, 1, len(real))
     ax.plot(z, np.sort(real), "C0--", label="a perfect G")
     ax.plot(z, np.sort(fake), "C1", label="G")
-    ax.set(title="The curve of G", xlabel="z (if NOISE_DIM is 1)", ylabel="x", ylim=(low, high))
+    ax.set(title="Sorted samples: the curve of G", xlabel="z (if NOISE_DIM is 1)", ylabel="x", ylim=(low, high))
     ax.legend()
 
     fig.savefig(PLOT_FILE)
@@ -266,22 +278,22 @@ def main():
     torch.set_num_threads(1)  # Nets as small as these are not faster with more.
     print(f"Training on {DEVICE}\n")
 
-    real = R(10_000)
-    assert real.shape == (10_000, 1), f"R(10_000) has the shape {real.shape}, not (10_000, 1)"
+    real = R(100_000)
+    assert real.shape == (100_000, 1), f"R(100_000) has the shape {real.shape}, not (100_000, 1)"
     assert real.dtype == torch.float32, f"R must return a tensor of float32, not of {real.dtype}"
     assert real.isfinite().all(), "R must return finite numbers only, no NaN and no infinity"
     assert real.min() < real.max(), "R must return more than one value"
 
     folder = Path(PLOT_FILE).parent
     assert folder.is_dir(), f"PLOT_FILE must be in a folder that exists, not in {folder}"
-    types = ", ".join(plt.Figure().canvas.get_supported_filetypes())
-    assert Path(PLOT_FILE).suffix[1:] in types.split(", "), f"PLOT_FILE must end in one of {types}"
+    types = plt.Figure().canvas.get_supported_filetypes()
+    assert Path(PLOT_FILE).suffix[1:].lower() in types, f"PLOT_FILE must end in one of {[*types]}"
 
     G = Generator().to(DEVICE)
     D = Discriminator(real).to(DEVICE)
     history = train(R, I, G, D)
 
-    # The distance of the real samples from others shows how much of it is due to chance.
+    # Two sets of real samples differ, too, by chance. Their distance is the best that G can reach.
     real = R(100_000)
     other = R(100_000)
     fake = G(I(100_000)).detach()
@@ -294,4 +306,4 @@ def main():
 
 
 if __name__ == "__main__":
-    G = main()
+    G = main()  # keeps G for a notebook, or for python -i gan_1d.py

@@ -427,7 +427,7 @@ def test_columns_stay_apart_and_show_digits_whatever_the_scale(monkeypatch, caps
 WRONG = [
     (lambda n: torch.randn(n), "shape"),
     (lambda n: torch.randn(n, 2), "shape"),
-    (lambda n: torch.randn(5000, 1)[:n], "shape"),
+    (lambda n: torch.randn(20_000, 1)[:n], "shape"),
     (lambda n: torch.randn(n, 1).double(), "float32"),
     (lambda n: torch.randn(n, 1).round().int(), "float32"),
     (lambda n: torch.full((n, 1), torch.nan), "NaN"),
