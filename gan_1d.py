@@ -204,11 +204,10 @@ def evaluate(step, G, D, real, z):
 
 
 def describe(x, real):
-    """Return mean, standard deviation, skewness and excess kurtosis of samples x, and their distance
-    from equally many real samples.
+    """Return mean, std, skewness and kurtosis of samples x, and their distance from the real ones.
 
     This is the earth mover's distance (or Wasserstein-1): how far, on average, the samples x have
-    to be moved to become the real ones, measured in standard deviations of the real ones. In one
+    to be moved to become equally many real ones, measured in standard deviations of these. In one
     dimension, the shortest way is to move the smallest to the smallest, and so on.
     """
     scaled = (x - x.mean()) / x.std()
@@ -264,7 +263,8 @@ def plot(history, real, fake, D):
     z = np.linspace(-1, 1, len(real))
     ax.plot(z, np.sort(real), "C0--", label="a perfect G")
     ax.plot(z, np.sort(fake), "C1", label="G")
-    ax.set(title="Sorted samples: the curve of G", xlabel="z (if NOISE_DIM is 1)", ylabel="x", ylim=(low, high))
+    ax.set(title="Sorted samples: the curve of G", xlabel="z (if NOISE_DIM is 1)", ylabel="x")
+    ax.set(ylim=(low, high))
     ax.legend()
 
     fig.savefig(PLOT_FILE)

@@ -1,0 +1,219 @@
+"""Make the pictures of README.md, in .github.
+
+    python tests/pictures.py                  all but the digits
+    python tests/pictures.py collapse sine    those of your choice
+    python tests/pictures.py digits FILE      FILE is the mnist.npz that README.md tells of
+"""
+
+import contextlib
+import importlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from matplotlib.animation import FuncAnimation, PillowWriter  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+import bench  # noqa: E402
+import gan_1d  # noqa: E402
+
+GITHUB = ROOT / ".github"
+
+
+def play(changes, record=None, **constants):
+    """Run the script with changes; return G, D and what record(G, D, z) returned at each step.
+
+    The changes are those of a row of bench.py, and constants such as LOG_EVERY = 1.
+    """
+    importlib.reload(gan_1d)
+    for name, value in {"DEVICE": "cpu", "SEED": 0, **changes, **constants}.items():
+        setattr(gan_1d, name, value)
+    evaluate = gan_1d.evaluate
+    nets = []
+    records = {}
+
+    def recording_evaluate(step, G, D, real, z):
+        nets[:] = G, D
+        if record:
+            with torch.no_grad():
+                records[step] = record(G, D, z)
+        return evaluate(step, G, D, real, z)
+
+    gan_1d.evaluate = recording_evaluate
+    if "PLOT_FILE" not in constants:
+        gan_1d.plot = lambda *_: None
+    with contextlib.redirect_stdout(io.StringIO()):
+        gan_1d.main()
+    plt.close("all")
+    return *nets, records
+
+
+def draw_histograms(ax, real, fake, low, high):
+    """Draw both histograms as in the script's own picture."""
+    bins = np.linspace(low, high, 60)
+    density, _, _ = ax.hist(real.flatten(), bins, density=True, color="C0", alpha=0.5, label="real")
+    ax.hist(
+        fake.flatten(), bins, density=True, color="C1", linewidth=2, histtype="step", label="fake"
+    )
+    ax.set(ylim=(0, 1.6 * density.max()), xlim=(low, high))
+
+
+def legend_above(fig, ax, *others):
+    """Put one legend, for all axes given, above the figure, where it covers nothing."""
+    handles, labels = [], []
+    for one in (ax, *others):
+        more_handles, more_labels = one.get_legend_handles_labels()
+        handles += more_handles
+        labels += more_labels
+    fig.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+
+
+def draw_rows(rows, columns, file):
+    """Draw the histograms of rows of bench.py, given as pairs of a title and changes."""
+    lines = len(rows) // columns
+    fig, axes = plt.subplots(lines, columns, figsize=(8, 2.1 * lines + 0.4), layout="constrained")
+    for ax, (title, changes) in zip(axes.flat, rows, strict=True):
+        G, _, _ = play(changes)
+        with torch.no_grad():
+            real, fake = gan_1d.R(100_000), G(gan_1d.I(100_000))
+        low, high = np.quantile(torch.cat([real, fake]), [0.0005, 0.9995])
+        draw_histograms(ax, real, fake, low, high)
+        ax.set(title=title, yticks=[])
+    legend_above(fig, axes.flat[0])
+    fig.savefig(GITHUB / file, dpi=100)
+
+
+# ----- one function for each picture -----
+
+
+def script():
+    play({}, PLOT_FILE=str(GITHUB / "gan_1d.png"))
+
+
+def animation():
+    x = torch.linspace(-1, 9, 200)[:, None]
+    _, _, records = play({}, lambda G, D, z: (G(z).flatten(), D(x).sigmoid()), LOG_EVERY=1)
+    real = gan_1d.R(5000)
+    fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
+    right = ax.twinx()
+
+    def draw(step):
+        fake, d = records[step]
+        ax.clear()
+        right.clear()
+        draw_histograms(ax, real, fake, -1, 9)
+        ax.set(title=f"step {step}", xlabel="x", ylabel="density", ylim=(0, 0.8))
+        right.plot(x, d, "black", label="D(x)")
+        right.axhline(0.5, color="black", linewidth=1, linestyle=":")
+        right.yaxis.set_label_position("right")
+        right.set(ylabel="D(x)", ylim=(0, 1), yticks=[0, 0.5, 1])
+        fig.legends.clear()
+        legend_above(fig, ax, right)
+
+    steps = [*range(0, 60, 2), *range(60, 200, 10), *range(200, 2000, 100)] + [2000] * 20
+    writer = PillowWriter(fps=8)
+    FuncAnimation(fig, draw, steps).save(GITHUB / "gan_1d.gif", writer=writer, dpi=80)
+
+
+def experiments():
+    rows = bench.PARTS["Predict, then run"]
+    draw_rows([(title, rows[title]) for title in rows], 3, "experiments.png")
+
+
+def failures():
+    rows = bench.PARTS["What goes wrong"]
+    names = {
+        "humps far apart": "far humps, at -4 and 4",
+        "D is too simple": "D too simple: D_HIDDEN = 2",
+        "D ends with a sigmoid": "a sigmoid at the end of D",
+        "G is too fast": "G too fast: G_LR = 0.1",
+    }
+    draw_rows([(title, rows[name]) for title, name in names.items()], 2, "failures.png")
+
+
+def collapse():
+    x = torch.linspace(-2, 10, 200)[:, None]
+    record = lambda G, D, z: (G(z).mean(), D(x).sigmoid())
+    _, _, records = play(bench.COLLAPSE, record, LOG_EVERY=1, STEPS=2000)
+    fig, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
+    axes[0].axhline(4, color="C0", linestyle="--", label="real")
+    axes[0].plot([mean for mean, _ in records.values()][:500], "C1", label="fake")
+    axes[0].set(title="Mean of the fakes", xlabel="step")
+    density = torch.distributions.Normal(4, 1.25).log_prob(x).exp()
+    for ax, step in zip(axes[1:], COLLAPSE_STEPS, strict=True):
+        mean, d = records[step]
+        ax.fill_between(x.flatten(), density.flatten(), color="C0", alpha=0.5)
+        ax.axvline(mean, color="C1", linewidth=2)
+        ax.plot(x, d, "black", label="D(x)")
+        ax.axhline(0.5, color="black", linewidth=1, linestyle=":")
+        ax.set(title=f"Step {step}", xlabel="x", ylim=(0, 1))
+    legend_above(fig, axes[0], axes[1])
+    fig.savefig(GITHUB / "collapse.png", dpi=100)
+
+
+COLLAPSE_STEPS = 20, 40
+
+
+def run_block(word, more_blocks=(), files=()):
+    """Run the block of README.md with this word, in a folder of its own; return the folder.
+
+    The blocks in more_blocks are pasted above its call of train, as README.md says.
+    """
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", readme, re.M | re.S)
+    [code] = [block for block in blocks if word in block]
+    for other in more_blocks:
+        [more] = [block for block in blocks if other in block]
+        code = code.replace("gan_1d.train(", more + "gan_1d.train(")
+    folder = Path(tempfile.mkdtemp())
+    for file in files:
+        shutil.copy(file, folder / "mnist.npz")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env=env, check=True)
+    return folder
+
+
+def sine():
+    shutil.copy(run_block("sine.png") / "sine.png", GITHUB)
+
+
+def conditional():
+    shutil.copy(run_block("conditional.png") / "conditional.png", GITHUB)
+
+
+def digits(file):
+    fig, axes = plt.subplots(1, 2, figsize=(8, 4.3), layout="constrained")
+    nets = [("linear layers", ()), ("convolutions", ["ConvTranspose2d"])]
+    for ax, (title, more_blocks) in zip(axes, nets, strict=True):
+        folder = run_block("digits.png", more_blocks, [file])
+        ax.imshow(plt.imread(folder / "digits.png"))
+        ax.set(title=title)
+        ax.axis("off")
+    fig.savefig(GITHUB / "digits.png", dpi=100)
+
+
+def main():
+    names = sys.argv[1:]
+    if "digits" in names:
+        digits(names[1])
+        return
+    for make in [script, animation, experiments, failures, collapse, sine, conditional]:
+        if not names or make.__name__ in names:
+            make()
+            print(f"made: {make.__name__}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
