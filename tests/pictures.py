@@ -122,7 +122,8 @@ def animation():
         fig.legends.clear()
         legend_above(fig, ax, right)
 
-    steps = [*range(0, 60, 2), *range(60, 200, 10), *range(200, 2000, 100)] + [2000] * 20
+    early = [step for step in range(0, 60, 2) for _ in range(2)]  # Each is shown for twice as long.
+    steps = early + [*range(60, 200, 10), *range(200, 2000, 100)] + [2000] * 20
     writer = PillowWriter(fps=8)
     FuncAnimation(fig, draw, steps).save(GITHUB / "gan_1d.gif", writer=writer, dpi=80)
 

@@ -34,6 +34,12 @@ def a_short_game_in_an_empty_folder(monkeypatch, tmp_path):
     plt.close("all")
 
 
+@pytest.fixture
+def no_picture(monkeypatch):
+    """Save the time of drawing, where only what main learns or prints is the matter."""
+    monkeypatch.setattr(gan_1d, "plot", lambda *_: None)
+
+
 def new_nets():
     return gan_1d.Generator(), gan_1d.Discriminator(gan_1d.R(1000))
 
@@ -277,11 +283,11 @@ def algorithm_1(G, D, real, noise):
 def test_the_learning_rate_falls_from_its_constant_to_0(monkeypatch, net, start, power):
     monkeypatch.setattr(gan_1d, "D_STEPS", 1)
     monkeypatch.setattr(gan_1d, start, 3e-3)
-    rates = []
+    rates = {"G": [], "D": []}
     train_and_record(
-        *new_nets(), lambda name, opt: name == net and rates.append(opt.param_groups[0]["lr"])
+        *new_nets(), lambda name, optimizer: rates[name].append(optimizer.param_groups[0]["lr"])
     )
-    assert rates == approx([3e-3 * (1 - step / 5) ** power for step in range(5)])
+    assert rates[net] == approx([3e-3 * (1 - step / 5) ** power for step in range(5)])
 
 
 def test_train_plays_with_data_and_nets_of_any_shape():
@@ -294,16 +300,19 @@ def test_train_plays_with_data_and_nets_of_any_shape():
     assert not torch.equal(before, weights(G))
 
 
+@pytest.mark.usefixtures("no_picture")
 def test_the_same_seed_gives_the_same_generator():
     assert torch.equal(weights(gan_1d.main()), weights(gan_1d.main()))
 
 
+@pytest.mark.usefixtures("no_picture")
 def test_another_seed_gives_another_generator(monkeypatch):
     first = gan_1d.main()
     monkeypatch.setattr(gan_1d, "SEED", 1)
     assert not torch.equal(weights(first), weights(gan_1d.main()))
 
 
+@pytest.mark.usefixtures("no_picture")
 def test_printing_more_often_does_not_change_what_is_learned(monkeypatch):
     first = gan_1d.main()
     monkeypatch.setattr(gan_1d, "LOG_EVERY", 1)
@@ -379,6 +388,7 @@ def uniform(n):
     return 10 + 30 * torch.rand(n, 1)
 
 
+@pytest.mark.usefixtures("no_picture")
 def test_the_goal_line_follows_another_R(monkeypatch, capsys):
     monkeypatch.setattr(gan_1d, "R", uniform)
     gan_1d.main()
@@ -388,16 +398,18 @@ def test_the_goal_line_follows_another_R(monkeypatch, capsys):
     assert [float(word) for word in goal[5:]] == approx([25, 30 / 12**0.5], rel=0.03)
 
 
+@pytest.mark.usefixtures("no_picture")
 def test_the_final_table_follows_another_R(monkeypatch, capsys):
     monkeypatch.setattr(gan_1d, "R", uniform)
     G = gan_1d.main()
-    *_, real, fake, _ = [line.split() for line in capsys.readouterr().out.splitlines()]
+    *_, real, fake = [line.split() for line in capsys.readouterr().out.splitlines()]
     wanted = gan_1d.describe(G(gan_1d.I(100_000)).detach(), uniform(100_000))
     assert real[0] == "real" and float(real[1]) == approx(25, rel=0.01)
     assert fake[0] == "fake" and float(fake[-1]) == approx(wanted["distance"], rel=0.02)
     assert float(real[-1]) < 0.02
 
 
+@pytest.mark.usefixtures("no_picture")
 def test_D_in_main_is_standardized_by_another_R(monkeypatch):
     built_from = []
     Discriminator = gan_1d.Discriminator
@@ -412,6 +424,7 @@ def test_D_in_main_is_standardized_by_another_R(monkeypatch):
     assert built_from == [approx(25, rel=0.02)]
 
 
+@pytest.mark.usefixtures("no_picture")
 @pytest.mark.parametrize("mean, std", [(52_000.0, 15_000.0), (0.0, 0.0001)])
 def test_columns_stay_apart_and_show_digits_whatever_the_scale(monkeypatch, capsys, mean, std):
     monkeypatch.setattr(gan_1d, "REAL_MEAN", mean)
@@ -524,6 +537,7 @@ def test_the_command_learns_the_bell_and_saves_a_picture(tmp_path):
     assert plt.imread("gan_1d.png")[..., :3].std() > 0.05  # It is not blank.
 
 
+@pytest.mark.usefixtures("no_picture")
 def test_it_learns_data_that_are_far_away(monkeypatch):
     monkeypatch.setattr(gan_1d, "REAL_MEAN", 100.0)
     monkeypatch.setattr(gan_1d, "REAL_STD", 15.0)
