@@ -1,9 +1,7 @@
 """A generative adversarial network (GAN), complete, on the simplest data there is.
 
-    python gan_1d.py
-
-trains for a few seconds, prints how the game goes, and saves and shows a picture, gan_1d.png. The
-game has five ingredients:
+Run it with "python gan_1d.py". It trains for some seconds, prints how the game goes, and saves and
+shows a picture of the result, gan_1d.png. There are five ingredients:
 
     R      the real data: samples of a Gaussian, a bell curve
     I      the input of G: uniform noise, a flat block that G must bend into the bell
@@ -15,7 +13,7 @@ G never sees a real sample. All that reaches it is D's gradient: the direction i
 each fake so that D finds it more real. Where there are too many fakes, D says "fake", and G moves
 them to where there are too few.
 
-The idea is from Goodfellow et al. (2014), "Generative Adversarial Networks",
+The idea is that of Goodfellow et al. (2014), "Generative Adversarial Networks",
 https://arxiv.org/abs/1406.2661.
 """
 
@@ -42,8 +40,8 @@ STEPS = 2000  # in each step D has its turn, then G; at the last, the learning r
 D_STEPS = 3  # updates of D in each of its turns; G has one
 G_LR = 8e-3  # learning rate of G at the start
 D_LR = 8e-3  # learning rate of D at the start
-# How long Adam remembers past gradients (0.0 is not at all, so it has no momentum) and the squares
-# of past gradients. Both are short, because the opponent keeps changing, and old gradients mislead.
+# How long Adam remembers past gradients (0.0 means not at all, so there is no momentum) and their
+# squares. Both are short, because the opponent keeps changing, and old gradients mislead.
 BETAS = (0.0, 0.85)
 
 # Run
@@ -54,7 +52,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def R(n):
-    """Return n real samples, shape (n, 1), float32."""
+    """Return n real samples, shape (n, 1), float32, for any n."""
     return torch.normal(REAL_MEAN, REAL_STD, (n, 1), device=DEVICE)
 
 
@@ -75,9 +73,10 @@ class Generator(nn.Module):
         )
         # G also learns the scale of its fakes, as a power of ten, in case R is far from 0. Adam
         # changes every weight by about G_LR in an update, so the weights alone would need hundreds
-        # of updates to reach an R around 100. By then, the last tanh are stuck at 1 or -1, and all
-        # fakes are the same. But if the exponent changes by no more than G_LR, all fakes change by
-        # about 2%, so they arrive early enough for the tanh to recover.
+        # of updates to reach an R around 100. By then, the tanh of the last hidden layer are stuck
+        # at 1 or -1, whatever the noise is, and all fakes are the same. But when the exponent
+        # changes by G_LR, all fakes change by about 2%, so they arrive while the tanh can still
+        # recover.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -89,7 +88,7 @@ class Discriminator(nn.Module):
 
     In formulas, in the printed columns and in the picture, D(x) is the sigmoid of the logit, which
     is the probability that x is real. The net itself has no sigmoid at its end, because bce applies
-    one. With two, D could never be sure of anything, and G would stop learning half-way.
+    one. With two, D could never say "fake", and G would stop learning half-way.
     """
 
     def __init__(self, real):
@@ -120,9 +119,9 @@ def bce(logits, label):
 def train(R, I, G, D):
     """Train G and D, and return the history of the game, a list of what evaluate returns.
 
-    This is Algorithm 1 of Goodfellow et al. (2014), https://arxiv.org/abs/1406.2661, except that G
-    has the other loss that their section 3 suggests, as in most GANs since. R, I, G and D can be
-    any functions and modules that fit together.
+    This is Algorithm 1 of Goodfellow et al. (2014), except that G has the other loss that their
+    section 3 suggests, as in most GANs since. R, I, G and D can be any functions and modules that
+    fit together.
     """
     opt_d = torch.optim.Adam(D.parameters(), lr=D_LR, betas=BETAS)
     opt_g = torch.optim.Adam(G.parameters(), lr=G_LR, betas=BETAS)
