@@ -115,6 +115,11 @@ def test_G_turns_noise_into_samples_and_D_turns_samples_into_logits():
     assert D(fake).shape == (10, 1)
 
 
+def test_D_returns_logits_which_no_sigmoid_has_bounded():
+    _, D = new_nets()
+    assert D(torch.tensor([[1e6]])).abs() > 10
+
+
 def test_D_judges_each_sample_by_itself():
     _, D = new_nets()
     x = gan_1d.R(10)
@@ -517,11 +522,12 @@ def test_running_it_sets_one_thread():
     assert torch.get_num_threads() == 1
 
 
-def test_the_picture_is_shown_after_it_is_saved(monkeypatch):
-    shown = []
-    monkeypatch.setattr(plt, "show", lambda: shown.append(Path(gan_1d.PLOT_FILE).exists()))
+def test_the_picture_is_saved_under_its_name_and_then_shown(monkeypatch):
+    files_when_shown = []
+    monkeypatch.setattr(gan_1d, "PLOT_FILE", "my.png")
+    monkeypatch.setattr(plt, "show", lambda: files_when_shown.append(os.listdir()))
     gan_1d.main()
-    assert shown == [True]
+    assert files_when_shown == [["my.png"]]
 
 
 def test_the_command_learns_the_bell_and_saves_a_picture(tmp_path):
