@@ -319,6 +319,7 @@ def test_another_seed_gives_another_generator(monkeypatch):
 
 @pytest.mark.usefixtures("no_picture")
 def test_printing_more_often_does_not_change_what_is_learned(monkeypatch):
+    monkeypatch.setattr(gan_1d, "STEPS", 40)
     first = gan_1d.main()
     monkeypatch.setattr(gan_1d, "LOG_EVERY", 1)
     assert torch.equal(weights(first), weights(gan_1d.main()))
@@ -510,6 +511,7 @@ def test_pasted_into_a_notebook_cell_it_runs_twice_and_keeps_G():
 
 
 def test_running_it_changes_no_settings_of_the_process():
+    plt.rcdefaults()
     before = dict(plt.rcParams), torch.get_default_dtype(), torch.is_grad_enabled(), os.getcwd()
     gan_1d.main()
     after = dict(plt.rcParams), torch.get_default_dtype(), torch.is_grad_enabled(), os.getcwd()
