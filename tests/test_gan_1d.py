@@ -108,7 +108,7 @@ def test_nets_have_two_hidden_layers_as_wide_as_the_constants_say(monkeypatch):
     assert [p.shape for p in D.parameters() if p.dim() == 2] == [(7, 1), (7, 7), (1, 7)]
 
 
-def test_G_turns_noise_into_samples_and_D_turns_samples_into_logits():
+def test_G_and_D_return_one_number_for_each_row():
     G, D = new_nets()
     fake = G(gan_1d.I(10))
     assert fake.shape == (10, 1)
@@ -147,7 +147,7 @@ def test_the_mean_and_std_of_D_are_saved_and_loaded_with_it():
 
 # ----- the loss -----
 
-LOGITS = [0.0, 1.0, -2.0, 20.0, -20.0, 100.0, -100.0]  # With the last four, D is sure.
+LOGITS = [0.0, 1.0, 20.0, -20.0, 100.0, -100.0]  # With the last four, D is sure.
 
 
 def exact_loss(logit, label):
@@ -188,41 +188,76 @@ def test_in_each_step_D_has_its_updates_and_then_G_has_one(monkeypatch):
     assert turns == ["D", "D", "G"] * gan_1d.STEPS
 
 
-def test_the_labels_are_true_in_Ds_turn_and_real_for_the_fakes_in_Gs_turn(monkeypatch):
+def test_in_each_turn_every_kind_of_sample_has_its_label(monkeypatch):
+    monkeypatch.setattr(gan_1d, "STEPS", 2)
+    monkeypatch.setattr(gan_1d, "G_LR", 0.0)
+    monkeypatch.setattr(gan_1d, "D_LR", 0.0)
     labels = []
     bce = gan_1d.bce
 
     def recording_bce(logits, label):
         if logits.requires_grad:  # evaluate, which does not train, is not recorded.
-            labels.append(label)
+            labels.append(("real" if logits.mean() > 0 else "fake", label))
         return bce(logits, label)
 
     monkeypatch.setattr(gan_1d, "bce", recording_bce)
-    gan_1d.train(gan_1d.R, gan_1d.I, *new_nets())
-    assert labels == ([1, 0] * gan_1d.D_STEPS + [1]) * gan_1d.STEPS
+    # The logit is the sample itself. All real samples are 10, and all fakes are -10.
+    gan_1d.train(lambda n: torch.full((n, 1), 10.0), gan_1d.I, constant_net(-10), identity_net())
+    turn_of_d = [("real", 1), ("fake", 0)]
+    assert labels == (turn_of_d * gan_1d.D_STEPS + [("fake", 1)]) * 2
 
 
-@pytest.mark.parametrize("mine, other", ["DG", "GD"])
-def test_an_update_changes_one_net_and_leaves_the_other_alone(mine, other):
+def identity_net():
+    net = torch.nn.Linear(1, 1)
+    torch.nn.init.ones_(net.weight)
+    torch.nn.init.zeros_(net.bias)
+    return net
+
+
+def constant_net(value):
+    net = torch.nn.Linear(1, 1)
+    torch.nn.init.zeros_(net.weight)
+    torch.nn.init.constant_(net.bias, value)
+    return net
+
+
+def test_an_update_changes_one_net_and_leaves_the_other_alone():
     G, D = new_nets()
-    nets = {"G": G, "D": D}
-    before = {name: weights(net) for name, net in nets.items()}
-
-    def compare(name, _):
-        if name == mine:
-            assert not torch.equal(before[mine], weights(nets[mine]))
-            assert torch.equal(before[other], weights(nets[other]))
-        before.update({name: weights(net) for name, net in nets.items()})
-
-    train_and_record(G, D, compare)
+    states = [("", weights(G), weights(D))]
+    train_and_record(G, D, lambda name, _: states.append((name, weights(G), weights(D))))
+    for (_, g_before, d_before), (name, g_after, d_after) in zip(states, states[1:]):
+        assert torch.equal(g_before, g_after) == (name == "D")
+        assert torch.equal(d_before, d_after) == (name == "G")
 
 
 def test_no_gradient_reaches_G_in_Ds_turn(monkeypatch):
-    monkeypatch.setattr(gan_1d, "STEPS", 1)
+    monkeypatch.setattr(gan_1d, "STEPS", 1)  # After G's turn, G has gradients of its own.
     G, D = new_nets()
     gradients_of_g = []
-    train_and_record(G, D, lambda name, _: gradients_of_g.append((name, next(G.parameters()).grad)))
-    assert [gradient for name, gradient in gradients_of_g if name == "D"] == [None] * gan_1d.D_STEPS
+
+    def record(name, _):
+        if name == "D":
+            gradients_of_g.append(next(G.parameters()).grad)
+
+    train_and_record(G, D, record)
+    assert gradients_of_g == [None] * gan_1d.D_STEPS
+
+
+@pytest.mark.parametrize("net", ["G", "D"])
+def test_no_gradient_is_left_over_from_another_update(monkeypatch, net):
+    monkeypatch.setattr(gan_1d, "G_LR", 0.0)
+    monkeypatch.setattr(gan_1d, "D_LR", 0.0)
+    gradients = {"G": [], "D": []}
+
+    def record(name, optimizer):
+        gradients[name].append(optimizer.param_groups[0]["params"][0].grad.clone())
+
+    # Nothing changes, neither the nets nor their samples, so all gradients must be alike.
+    monkeypatch.setattr(gan_1d, "R", lambda n: torch.linspace(3, 5, n)[:, None])
+    monkeypatch.setattr(gan_1d, "I", lambda n: torch.linspace(-1, 1, n)[:, None])
+    train_and_record(*new_nets(), record)
+    for gradient in gradients[net]:
+        assert torch.equal(gradient, gradients[net][0])
 
 
 @pytest.mark.parametrize("sampler, updates", [("R", gan_1d.D_STEPS), ("I", gan_1d.D_STEPS + 1)])
@@ -241,23 +276,6 @@ def test_every_update_has_samples_of_its_own(monkeypatch, sampler, updates):
     gan_1d.train(gan_1d.R, gan_1d.I, *nets)
     assert len(batches) == updates * gan_1d.STEPS
     assert len(torch.cat(batches).unique()) == len(batches) * gan_1d.BATCH_SIZE
-
-
-def test_two_steps_are_those_of_algorithm_1_written_out(monkeypatch):
-    monkeypatch.setattr(gan_1d, "STEPS", 2)
-    monkeypatch.setattr(gan_1d, "D_STEPS", 2)
-    real = [4 + torch.randn(16, 1) for _ in range(4)]
-    noise = [torch.rand(16, 1) for _ in range(6)]
-    G, D = new_nets()
-    written_out = algorithm_1(copy.deepcopy(G), copy.deepcopy(D), iter(real), iter(noise))
-
-    real, noise = iter(real), iter(noise)
-    R = lambda n: next(real) if n == 16 else gan_1d.R(n)
-    I = lambda n: next(noise) if n == 16 else gan_1d.I(n)
-    gan_1d.train(R, I, G, D)
-
-    for trained, wanted in zip((G, D), written_out, strict=True):
-        torch.testing.assert_close(weights(trained), weights(wanted))
 
 
 def algorithm_1(G, D, real, noise):
@@ -282,6 +300,26 @@ def algorithm_1(G, D, real, noise):
         loss = -D(G(next(noise))).sigmoid().log().mean()
         update(G, adam_g, gan_1d.G_LR * remaining, loss)
     return G, D
+
+
+def test_two_steps_are_those_of_algorithm_1_written_out(monkeypatch):
+    monkeypatch.setattr(gan_1d, "STEPS", 2)
+    monkeypatch.setattr(gan_1d, "D_STEPS", 2)
+    size = gan_1d.BATCH_SIZE
+    real_batches = [4 + torch.randn(size, 1) for _ in range(4)]
+    noise_batches = [torch.rand(size, 1) for _ in range(6)]
+    G, D = new_nets()
+    wanted = algorithm_1(
+        copy.deepcopy(G), copy.deepcopy(D), iter(real_batches), iter(noise_batches)
+    )
+
+    real, noise = iter(real_batches), iter(noise_batches)
+    R = lambda n: next(real) if n == size else gan_1d.R(n)
+    I = lambda n: next(noise) if n == size else gan_1d.I(n)
+    gan_1d.train(R, I, G, D)
+
+    torch.testing.assert_close(weights(G), weights(wanted[0]))
+    torch.testing.assert_close(weights(D), weights(wanted[1]))
 
 
 @pytest.mark.parametrize("net, start, power", [("G", "G_LR", 1), ("D", "D_LR", 0.5)])
@@ -347,10 +385,29 @@ def test_evaluate_returns_losses_averages_of_D_and_the_moments_of_the_fakes():
 
 def test_the_history_has_the_first_steps_the_printed_ones_and_the_last(monkeypatch):
     monkeypatch.setattr(gan_1d, "STEPS", 45)
-    monkeypatch.setattr(gan_1d, "LOG_EVERY", 20)
+    monkeypatch.setattr(gan_1d, "LOG_EVERY", 19)  # 38 is measured only because it is printed.
     history = gan_1d.train(gan_1d.R, gan_1d.I, *new_nets())
     steps = [row["step"] for row in history]
-    assert steps == sorted({*steps, *range(10), 20, 40, 45})
+    assert steps == sorted(set(steps))
+    assert {*range(10), 19, 38, 45} <= set(steps)
+
+
+def test_a_line_is_printed_every_log_every_steps_and_at_the_end(monkeypatch, capsys):
+    monkeypatch.setattr(gan_1d, "STEPS", 45)
+    monkeypatch.setattr(gan_1d, "LOG_EVERY", 19)
+    gan_1d.train(gan_1d.R, gan_1d.I, *new_nets())
+    first_words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert first_words == ["step", "goal", "0", "19", "38", "45"]
+
+
+def test_a_printed_line_is_a_row_of_the_history_in_the_order_of_the_header(capsys):
+    history = gan_1d.train(gan_1d.R, gan_1d.I, *new_nets())
+    header, *_, last_line = capsys.readouterr().out.splitlines()
+    assert header.replace("D loss", "loss_d").replace("G loss", "loss_g").split() == [
+        "step", "loss_d", "loss_g", "D(real)", "D(fake)", "mean", "std"]
+    keys = ["step", "loss_d", "loss_g", "d_real", "d_fake", "mean", "std"]
+    wanted = [history[-1][key] for key in keys]
+    assert [float(word) for word in last_line.split()] == approx(wanted, rel=1e-3, abs=1e-3)
 
 
 def test_without_a_step_there_is_a_history_of_the_untrained_nets(monkeypatch):
@@ -359,21 +416,34 @@ def test_without_a_step_there_is_a_history_of_the_untrained_nets(monkeypatch):
     assert [row["step"] for row in history] == [0]
 
 
-DISTANCES = [
-    ("the same distribution", lambda real: real, 0),
-    ("shifted by 0.2 standard deviations", lambda real: real + 0.2, 0.2),
-    ("a flat block", lambda real: torch.linspace(-(3**0.5), 3**0.5, len(real))[:, None], 0.154),
-    ("a single point", lambda real: torch.zeros_like(real), 0.798),
-]
+HALF_WIDTH = 3**0.5  # of a flat block whose standard deviation is 1
 
 
 @pytest.mark.parametrize("scale", [1, 1000])
-@pytest.mark.parametrize("name, fake, wanted", DISTANCES)
-def test_the_distance_of_known_fakes(name, fake, wanted, scale):
+@pytest.mark.parametrize(
+    "change, wanted",
+    [
+        pytest.param(lambda real: real, 0, id="the same"),
+        pytest.param(lambda real: real + 0.2, 0.2, id="shifted by 0.2 standard deviations"),
+        pytest.param(
+            lambda real: torch.linspace(-HALF_WIDTH, HALF_WIDTH, len(real))[:, None],
+            0.154,
+            id="a flat block",
+        ),
+        pytest.param(lambda real: 0 * real, 0.798, id="a single point"),
+    ],
+)
+def test_the_distance_of_known_fakes(change, wanted, scale):
     real = perfect_normal(100_000)
-    shuffled = fake(real)[torch.randperm(100_000)]
-    numbers = gan_1d.describe(scale * shuffled, scale * real)
+    fake = change(real)
+    shuffled = torch.randperm(100_000)
+    numbers = gan_1d.describe(scale * fake, scale * real[shuffled])
     assert numbers["distance"] == approx(wanted, abs=0.001)
+
+
+def test_the_distance_does_not_depend_on_the_order_of_the_fakes():
+    real = perfect_normal(1000)
+    assert gan_1d.describe(real.flip(0), real)["distance"] == 0
 
 
 def test_the_moments_of_an_exponential():
@@ -489,19 +559,31 @@ def test_a_run_that_fails_leaves_an_earlier_picture_alone(monkeypatch):
 # ----- the script as a whole -----
 
 
+IMPORT = """
+import torch
+torch.set_num_threads(2)
+torch.manual_seed(5)
+before = torch.get_rng_state()
+
+import gan_1d
+
+assert torch.get_num_threads() == 2
+assert torch.equal(before, torch.get_rng_state())
+assert gan_1d.plt.get_fignums() == []
+"""
+
+
 def test_importing_it_only_defines(capfd):
-    code = (
-        "import torch; torch.set_num_threads(2); torch.manual_seed(5); before = torch.get_rng_state();"
-        "import gan_1d, matplotlib.pyplot as plt;"
-        "print(torch.get_num_threads(), plt.get_fignums(), before.equal(torch.get_rng_state()))"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": ROOT})
-    assert capfd.readouterr() == ("2 [] True\n", "")
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", IMPORT], check=True, env=env)
+    assert capfd.readouterr() == ("", "")
     assert os.listdir() == []
 
 
 def test_pasted_into_a_notebook_cell_it_runs_twice_and_keeps_G():
-    source = SCRIPT.read_text(encoding="utf-8").replace("STEPS = 2000", "STEPS = 5")
+    source = SCRIPT.read_text(encoding="utf-8")
+    assert source.count("\nSTEPS = 2000 ") == 1
+    source = source.replace("\nSTEPS = 2000 ", "\nSTEPS = 5 ")
     cell = {"__name__": "__main__"}
     exec(source, cell)
     first = cell["G"]
@@ -510,7 +592,7 @@ def test_pasted_into_a_notebook_cell_it_runs_twice_and_keeps_G():
     assert os.listdir() == ["gan_1d.png"]
 
 
-def test_running_it_changes_no_settings_of_the_process():
+def test_running_it_leaves_rcparams_dtype_grad_mode_and_folder_alone():
     plt.rcdefaults()
     before = dict(plt.rcParams), torch.get_default_dtype(), torch.is_grad_enabled(), os.getcwd()
     gan_1d.main()
@@ -543,6 +625,21 @@ def test_the_command_learns_the_bell_and_saves_a_picture(tmp_path):
     assert fake[0] == "fake" and 0 < float(fake[-1]) < 0.045  # A flat block would have 0.154.
     assert where[-1] == "gan_1d.png"
     assert plt.imread("gan_1d.png")[..., :3].std() > 0.05  # It is not blank.
+
+
+def test_main_works_with_wider_noise(monkeypatch):
+    monkeypatch.setattr(gan_1d, "NOISE_DIM", 2)
+    G = gan_1d.main()
+    assert G(gan_1d.I(10)).shape == (10, 1)
+
+
+@pytest.mark.parametrize("panel, key", [(0, "mean"), (1, "std")])
+def test_the_picture_compares_the_fakes_with_real_samples(monkeypatch, panel, key):
+    monkeypatch.setattr(gan_1d, "R", uniform)
+    gan_1d.main()
+    real, fake = plt.gcf().axes[panel].lines
+    assert real.get_ydata()[0] == approx({"mean": 25, "std": 30 / 12**0.5}[key], rel=0.01)
+    assert fake.get_ydata()[0] == approx(0, abs=1)  # The first fakes are near 0.
 
 
 @pytest.mark.usefixtures("no_picture")
