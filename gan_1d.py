@@ -88,7 +88,7 @@ class Discriminator(nn.Module):
 
     In formulas, in the printed columns and in the picture, D(x) is the sigmoid of the logit, which
     is the probability that x is real. The net itself has no sigmoid at its end, because bce applies
-    one. With two, D could never say "fake", and G would stop learning halfway.
+    one. With two, D could never say "fake", and neither net would go on learning.
     """
 
     def __init__(self, real):

@@ -136,7 +136,7 @@ def experiments():
 def failures():
     rows = bench.PARTS["What goes wrong"]
     names = {
-        "humps far apart": "far humps, at -4 and 4",
+        "humps far apart": "far humps, at -10 and 10",
         "D is too simple": "D too simple: D_HIDDEN = 2",
         "D ends with a sigmoid": "a sigmoid at the end of D",
         "G is too fast": "G too fast: G_LR = 0.1",
