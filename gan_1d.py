@@ -37,7 +37,7 @@ D_HIDDEN = 32  # units in each of D's two hidden layers; with far fewer, D overl
 # Game
 BATCH_SIZE = 512  # samples in each update; more make the game steadier, but slower
 STEPS = 2000  # in each step D has its turn, then G; at the last, the learning rates reach 0
-D_STEPS = 3  # updates of D in each of its turns; G has one
+D_STEPS = 3  # updates of D in each of its turns; G has only one, so that D can keep up
 G_LR = 8e-3  # learning rate of G at the start
 D_LR = 8e-3  # learning rate of D at the start
 # How long Adam remembers past gradients (0.0 means not at all, so there is no momentum) and their
@@ -71,12 +71,13 @@ class Generator(nn.Module):
             nn.Linear(G_HIDDEN, G_HIDDEN), nn.Tanh(),
             nn.Linear(G_HIDDEN, 1),
         )
-        # G also learns the scale of its fakes, as a power of ten, in case R is far from 0. Adam
-        # changes every weight by about G_LR in an update, so the weights alone would need hundreds
-        # of updates to reach an R around 100. By then, the tanh of the last hidden layer are stuck
-        # at 1 or -1, whatever the noise is, and all fakes are the same. But when the exponent
-        # changes by G_LR, all fakes change by about 2%, so they arrive while the tanh can still
-        # recover.
+        # G also learns the scale of its fakes, as a power of ten, in case R is far from 0. However
+        # large a gradient is, Adam changes a weight by about G_LR in an update. So the weights
+        # alone need hundreds of updates to bring the fakes to 100. All of these push in one
+        # direction, until the last tanh units are stuck at 1 or -1, and all fakes are the same.
+        # But a change of the exponent by G_LR makes every fake about 2% larger, in addition to
+        # what the weights do. So the fakes arrive after some fifty updates, and the tanh units can
+        # still recover.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -88,7 +89,7 @@ class Discriminator(nn.Module):
 
     In formulas, in the printed columns and in the picture, D(x) is the sigmoid of the logit, which
     is the probability that x is real. The net itself has no sigmoid at its end, because bce applies
-    one. With two, D could never say "fake", and neither net would go on learning.
+    one. With a second one, the losses would sit at the goal, whatever the fakes are.
     """
 
     def __init__(self, real):
@@ -127,9 +128,8 @@ def train(R, I, G, D):
     opt_g = torch.optim.Adam(G.parameters(), lr=G_LR, betas=BETAS)
 
     # Each net answers the last move of the other. At constant learning rates they would go on like
-    # that and swing around the goal, so both rates fall to 0. G's rate falls evenly. D's is
-    # proportional to the square root of what is left, so it stays high for longer than G's, and D
-    # can always follow.
+    # that and swing around the goal, so both rates fall to 0. G's rate falls evenly. D's falls like
+    # the square root of that, so it stays higher, and D can keep up with G.
     sched_d = torch.optim.lr_scheduler.PolynomialLR(opt_d, STEPS, power=0.5)
     sched_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS)
 
@@ -161,8 +161,8 @@ def train(R, I, G, D):
 
         # G's turn: maximize log D(G(z)). Here the fakes have the label 1, as if they were real,
         # because that is what G wants D to say. Algorithm 1 minimizes log(1 - D(G(z))) instead.
-        # That has the same aim, but it is nearly flat where D(G(z)) is near 0, so G would get next
-        # to no gradient just when D recognizes all of its fakes.
+        # That has the same aim, but while D is sure that the fakes are fake, its slope in the
+        # logit is nearly 0, and G would get next to no gradient.
         fake = G(I(BATCH_SIZE))
         loss_g = bce(D(fake), 1)
         opt_g.zero_grad()
@@ -206,7 +206,7 @@ def describe(x, real):
     """Return mean, std, skewness and kurtosis of samples x, and their distance from the real ones.
 
     This is the earth mover's distance (or Wasserstein-1): how far, on average, the samples x have
-    to be moved to become equally many real ones, measured in standard deviations of these. In one
+    to be moved to land on equally many real ones, measured in standard deviations of these. In one
     dimension, the shortest way is to move the smallest to the smallest, and so on.
     """
     scaled = (x - x.mean()) / x.std()
@@ -297,8 +297,8 @@ def main():
     other = R(100_000)
     fake = G(I(100_000)).detach()
     print("\n             mean        std skewness kurtosis distance")
+    line = "{:>6} {:#10.4g} {:#10.4g} {:8.3f} {:8.3f} {:8.3f}"
     for name, x in [("real", real), ("fake", fake)]:
-        line = "{:>6} {:#10.4g} {:#10.4g} {:8.3f} {:8.3f} {:8.3f}"
         print(line.format(name, *describe(x, other).values()))
     plot(history, real, fake, D)
     return G
