@@ -35,8 +35,8 @@ G_HIDDEN = 32  # units in each of G's two hidden layers
 D_HIDDEN = 32  # units in each of D's two hidden layers; with far fewer, D overlooks the shape
 
 # Game
-BATCH_SIZE = 512  # samples in each update; more make the game steadier, but slower
-STEPS = 2000  # in each step D has its turn, then G; at the last, the learning rates reach 0
+BATCH_SIZE = 512  # samples of each kind in an update; more make the game steadier, but slower
+STEPS = 2000  # in each step D has its turn, then G; meanwhile, the learning rates fall to 0
 D_STEPS = 3  # updates of D in each of its turns; G has only one, so that D can keep up
 G_LR = 8e-3  # learning rate of G at the start
 D_LR = 8e-3  # learning rate of D at the start
@@ -71,13 +71,11 @@ class Generator(nn.Module):
             nn.Linear(G_HIDDEN, G_HIDDEN), nn.Tanh(),
             nn.Linear(G_HIDDEN, 1),
         )
-        # G also learns the scale of its fakes, as a power of ten, in case R is far from 0. However
-        # large a gradient is, Adam changes a weight by about G_LR in an update. So the weights
-        # alone need hundreds of updates to bring the fakes to 100. All of these push in one
-        # direction, until the last tanh units are stuck at 1 or -1, and all fakes are the same.
-        # But a change of the exponent by G_LR makes every fake about 2% larger, in addition to
-        # what the weights do. So the fakes arrive after some fifty updates, and the tanh units can
-        # still recover.
+        # G also learns the scale of its fakes, as a power of ten, in case R is far from 0. Adam
+        # changes a weight by about G_LR in an update, however large its gradient is. So if R is
+        # around 100, the weights alone need hundreds of updates, all in one direction, which leave
+        # the last tanh units stuck at 1 or -1. But a change of the exponent by G_LR makes every
+        # fake about 2% larger, so that the fakes arrive after about fifty updates.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -89,7 +87,8 @@ class Discriminator(nn.Module):
 
     In formulas, in the printed columns and in the picture, D(x) is the sigmoid of the logit, which
     is the probability that x is real. The net itself has no sigmoid at its end, because bce applies
-    one. With a second one, the losses would sit at the goal, whatever the fakes are.
+    one. With a second one, D(x) could lie only between 0.5 and 0.73, and the losses would sit at
+    the goal although the fakes are wrong.
     """
 
     def __init__(self, real):
@@ -161,8 +160,8 @@ def train(R, I, G, D):
 
         # G's turn: maximize log D(G(z)). Here the fakes have the label 1, as if they were real,
         # because that is what G wants D to say. Algorithm 1 minimizes log(1 - D(G(z))) instead.
-        # That has the same aim, but while D is sure that the fakes are fake, its slope in the
-        # logit is nearly 0, and G would get next to no gradient.
+        # That has the same aim, but its slope is nearly 0 for all fakes that D is sure of, so G
+        # would learn next to nothing from them.
         fake = G(I(BATCH_SIZE))
         loss_g = bce(D(fake), 1)
         opt_g.zero_grad()
@@ -185,8 +184,8 @@ def train(R, I, G, D):
 
 @torch.no_grad()
 def evaluate(step, G, D, real, z):
-    """Return how the game stands, as a dict: the losses, the means of D(x) for real samples and for
-    fakes, the mean and the standard deviation of the fakes.
+    """Return how the game stands, as a dict: the step, both losses, the mean of D(x) for real
+    samples and for fakes, and the mean and standard deviation of the fakes.
     """
     fake = G(z)
     real_logits = D(real)
@@ -223,8 +222,8 @@ def describe(x, real):
 @torch.no_grad()
 def plot(history, real, fake, D):
     """Draw the history of the game, the samples real and fake, each of shape (n, 1), and D."""
-    real = real.flatten().cpu()
-    fake = fake.flatten().cpu()
+    real = real.flatten().cpu().numpy()
+    fake = fake.flatten().cpu().numpy()
     fig, axes = plt.subplots(2, 2, figsize=(8, 6.5), layout="constrained")
 
     steps = [row["step"] for row in history]
@@ -239,7 +238,7 @@ def plot(history, real, fake, D):
         ax.legend()
 
     # Leave out the outermost samples at both ends, because a few of them can be far away.
-    low, high = np.quantile(torch.cat([real, fake]), [0.0002, 0.9998])
+    low, high = np.quantile(np.concatenate([real, fake]), [0.0002, 0.9998])
 
     ax = axes[1, 0]
     bins = np.linspace(low, high, 80)
@@ -248,12 +247,13 @@ def plot(history, real, fake, D):
     ax.set(title="Histograms, and D(x)", xlabel="x", ylabel="density")
     ax.set(ylim=(0, 1.5 * density.max()))
     ax.legend(loc="upper left", ncols=2)
-    x = torch.linspace(low, high, 500)
-    ax = ax.twinx()
-    ax.axhline(0.5, color="black", linewidth=0.5)
-    ax.plot(x, D(x[:, None].to(DEVICE)).sigmoid().cpu(), "black", label="D(x)")
-    ax.set(ylabel="D(x)", ylim=(0, 1.25), yticks=[0, 0.5, 1])
-    ax.legend(loc="upper right")
+    x = np.linspace(low, high, 500, dtype=np.float32)
+    logits = D(torch.from_numpy(x[:, None]).to(DEVICE))
+    ax_d = ax.twinx()
+    ax_d.axhline(0.5, color="black", linewidth=0.5)
+    ax_d.plot(x, logits.sigmoid().cpu(), "black", label="D(x)")
+    ax_d.set(ylabel="D(x)", ylim=(0, 1.25), yticks=[0, 0.5, 1])
+    ax_d.legend(loc="upper right")
 
     # Sorted uniform noise is evenly spaced, and an increasing G keeps its order. So the sorted
     # fakes draw the curve of G, and the sorted real samples draw that of a perfect G. (A decreasing
