@@ -482,7 +482,7 @@ def test_the_final_table_follows_another_R(monkeypatch, capsys):
     wanted = gan_1d.describe(G(gan_1d.I(100_000)).detach(), uniform(100_000))
     assert real[0] == "real" and float(real[1]) == approx(25, rel=0.01)
     assert fake[0] == "fake" and float(fake[-1]) == approx(wanted["distance"], rel=0.02)
-    assert float(real[-1]) < 0.02
+    assert 0 < float(real[-1]) < 0.02  # from other real samples, by chance
 
 
 @pytest.mark.usefixtures("no_picture")
