@@ -75,7 +75,8 @@ class Generator(nn.Module):
         # changes a weight by about G_LR in an update, however large its gradient is. So if R is
         # around 100, the weights alone need hundreds of updates, all in one direction, which leave
         # the last tanh units stuck at 1 or -1. But a change of the exponent by G_LR makes every
-        # fake about 2% larger, so that the fakes arrive after about fifty updates.
+        # fake about 2% larger, in addition to what the weights do. Because the two multiply, the
+        # fakes arrive after about fifty updates.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -87,8 +88,7 @@ class Discriminator(nn.Module):
 
     In formulas, in the printed columns and in the picture, D(x) is the sigmoid of the logit, which
     is the probability that x is real. The net itself has no sigmoid at its end, because bce applies
-    one. With a second one, D(x) could lie only between 0.5 and 0.73, and the losses would sit at
-    the goal although the fakes are wrong.
+    one. With a second one, D(x) could lie only between 0.5 and 0.73, so D could never say "fake".
     """
 
     def __init__(self, real):
@@ -128,7 +128,7 @@ def train(R, I, G, D):
 
     # Each net answers the last move of the other. At constant learning rates they would go on like
     # that and swing around the goal, so both rates fall to 0. G's rate falls evenly. D's falls like
-    # the square root of that, so it stays higher, and D can keep up with G.
+    # the square root of that, so it stays higher. G learns only from D, so D must keep up with it.
     sched_d = torch.optim.lr_scheduler.PolynomialLR(opt_d, STEPS, power=0.5)
     sched_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS)
 
@@ -152,7 +152,7 @@ def train(R, I, G, D):
         # the correct labels, 1 for real samples and 0 for fakes.
         for _ in range(D_STEPS):
             real = R(BATCH_SIZE)
-            fake = G(I(BATCH_SIZE)).detach()  # It is D's turn, so no gradient goes to G.
+            fake = G(I(BATCH_SIZE)).detach()  # It is D's turn, so G needs no gradient.
             loss_d = bce(D(real), 1) + bce(D(fake), 0)
             opt_d.zero_grad()  # also clears the gradients that G's turn has left in D
             loss_d.backward()
@@ -160,8 +160,8 @@ def train(R, I, G, D):
 
         # G's turn: maximize log D(G(z)). Here the fakes have the label 1, as if they were real,
         # because that is what G wants D to say. Algorithm 1 minimizes log(1 - D(G(z))) instead.
-        # That has the same aim, but its slope is nearly 0 for all fakes that D is sure of, so G
-        # would learn next to nothing from them.
+        # That has the same aim, but its slope in D's logit is -D(G(z)). This is nearly 0 for all
+        # fakes that D recognizes, so G would learn next to nothing from them.
         fake = G(I(BATCH_SIZE))
         loss_g = bce(D(fake), 1)
         opt_g.zero_grad()
