@@ -76,7 +76,7 @@ class Generator(nn.Module):
         # around 100, the weights alone need hundreds of updates, all in one direction, which leave
         # the last tanh units stuck at 1 or -1. But a change of the exponent by G_LR makes every
         # fake about 2% larger, in addition to what the weights do. Because the two multiply, the
-        # fakes arrive after about fifty updates.
+        # fakes get there in about fifty updates (measured).
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -160,8 +160,8 @@ def train(R, I, G, D):
 
         # G's turn: maximize log D(G(z)). Here the fakes have the label 1, as if they were real,
         # because that is what G wants D to say. Algorithm 1 minimizes log(1 - D(G(z))) instead.
-        # That has the same aim, but its slope in D's logit is -D(G(z)). This is nearly 0 for all
-        # fakes that D recognizes, so G would learn next to nothing from them.
+        # That has the same aim. But the derivative of log(1 - D) with respect to the logit is -D,
+        # which is nearly 0 for all fakes that D recognizes. G would learn nothing from them.
         fake = G(I(BATCH_SIZE))
         loss_g = bce(D(fake), 1)
         opt_g.zero_grad()
