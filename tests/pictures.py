@@ -8,10 +8,7 @@
 import contextlib
 import importlib
 import io
-import os
-import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 import bench  # noqa: E402
 import gan_1d  # noqa: E402
+import test_readme  # noqa: E402
 
 GITHUB = ROOT / ".github"
 
@@ -147,13 +145,13 @@ def failures():
 def collapse():
     x = torch.linspace(-2, 10, 200)[:, None]
     record = lambda G, D, z: (G(z).mean(), D(x).sigmoid())
-    _, _, records = play(bench.COLLAPSE, record, LOG_EVERY=1, STEPS=2000)
+    _, _, records = play(bench.COLLAPSE, record, LOG_EVERY=1)
     fig, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
     axes[0].axhline(4, color="C0", linestyle="--", label="real")
     axes[0].plot([mean for mean, _ in records.values()][:500], "C1", label="fake")
     axes[0].set(title="Mean of the fakes", xlabel="step")
     density = torch.distributions.Normal(4, 1.25).log_prob(x).exp()
-    for ax, step in zip(axes[1:], COLLAPSE_STEPS, strict=True):
+    for ax, step in zip(axes[1:], [20, 40], strict=True):
         mean, d = records[step]
         ax.fill_between(x.flatten(), density.flatten(), color="C0", alpha=0.5)
         ax.axvline(mean, color="C1", linewidth=2)
@@ -164,42 +162,32 @@ def collapse():
     fig.savefig(GITHUB / "collapse.png", dpi=100)
 
 
-COLLAPSE_STEPS = 20, 40
-
-
-def run_block(word, more_blocks=(), files=()):
-    """Run the block of README.md with this word, in a folder of its own; return the folder.
-
-    The blocks in more_blocks are pasted above its call of train, as README.md says.
-    """
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```$", readme, re.M | re.S)
-    [code] = [block for block in blocks if word in block]
-    for other in more_blocks:
-        [more] = [block for block in blocks if other in block]
-        code = code.replace("gan_1d.train(", more + "gan_1d.train(")
+def make_by_readme(code, file, mnist=None):
+    """Run code of README.md, which draws file, in a folder of its own; return where file is."""
     folder = Path(tempfile.mkdtemp())
-    for file in files:
-        shutil.copy(file, folder / "mnist.npz")
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
-    subprocess.run([sys.executable, "-c", code], cwd=folder, env=env, check=True)
-    return folder
+    if mnist:
+        shutil.copy(mnist, folder / "mnist.npz")
+    test_readme.run(code, folder)
+    return folder / file
 
 
 def sine():
-    shutil.copy(run_block("sine.png") / "sine.png", GITHUB)
+    shutil.copy(make_by_readme(test_readme.block("sine.png"), "sine.png"), GITHUB)
 
 
 def conditional():
-    shutil.copy(run_block("conditional.png") / "conditional.png", GITHUB)
+    code = test_readme.block("conditional.png")
+    shutil.copy(make_by_readme(code, "conditional.png"), GITHUB)
 
 
-def digits(file):
+def digits(mnist):
+    linear = test_readme.block("digits.png")
+    call = test_readme.CALL
+    convolutions = test_readme.changed(linear, call, test_readme.block("ConvTranspose2d") + call)
     fig, axes = plt.subplots(1, 2, figsize=(8, 4.3), layout="constrained")
-    nets = [("linear layers", ()), ("convolutions", ["ConvTranspose2d"])]
-    for ax, (title, more_blocks) in zip(axes, nets, strict=True):
-        folder = run_block("digits.png", more_blocks, [file])
-        ax.imshow(plt.imread(folder / "digits.png"))
+    nets = [("linear layers", linear), ("convolutions", convolutions)]
+    for ax, (title, code) in zip(axes, nets, strict=True):
+        ax.imshow(plt.imread(make_by_readme(code, "digits.png", mnist)))
         ax.set(title=title)
         ax.axis("off")
     fig.savefig(GITHUB / "digits.png", dpi=100)

@@ -225,6 +225,7 @@ def test_an_update_changes_one_net_and_leaves_the_other_alone():
     G, D = new_nets()
     states = [("", weights(G), weights(D))]
     train_and_record(G, D, lambda name, _: states.append((name, weights(G), weights(D))))
+    assert {name for name, _, _ in states[1:]} == {"D", "G"}
     for (_, g_before, d_before), (name, g_after, d_after) in zip(states, states[1:]):
         assert torch.equal(g_before, g_after) == (name == "D")
         assert torch.equal(d_before, d_after) == (name == "G")
@@ -256,6 +257,7 @@ def test_no_gradient_is_left_over_from_another_update(monkeypatch, net):
     monkeypatch.setattr(gan_1d, "R", lambda n: torch.linspace(3, 5, n)[:, None])
     monkeypatch.setattr(gan_1d, "I", lambda n: torch.linspace(-1, 1, n)[:, None])
     train_and_record(*new_nets(), record)
+    assert len(gradients[net]) > 1
     for gradient in gradients[net]:
         assert torch.equal(gradient, gradients[net][0])
 
