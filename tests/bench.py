@@ -185,6 +185,8 @@ PARTS = {
     },
     "What goes wrong": {
         "collapse: BETAS = (0.9, 0.999), D_STEPS = 1": COLLAPSE,
+        "the same without momentum: BETAS = (0.0, 0.999)": {**COLLAPSE, "BETAS": (0.0, 0.999)},
+        "the same with momentum only: BETAS = (0.9, 0.85)": {**COLLAPSE, "BETAS": (0.9, 0.85)},
         "far humps, at -10 and 10": {"R": humps(10.0)},
         "far humps, G starts wide": {"R": humps(10.0), "Generator": GeneratorThatStartsWide},
         "D too simple: D_HIDDEN = 2": {"D_HIDDEN": 2},
