@@ -648,7 +648,7 @@ def test_the_picture_compares_the_fakes_with_real_samples(monkeypatch, panel, ke
 def test_it_learns_data_that_are_far_away(monkeypatch):
     monkeypatch.setattr(gan_1d, "REAL_MEAN", 100.0)
     monkeypatch.setattr(gan_1d, "REAL_STD", 15.0)
-    monkeypatch.setattr(gan_1d, "STEPS", 2000)
+    monkeypatch.setattr(gan_1d, "STEPS", 1000)
     monkeypatch.setattr(gan_1d, "BATCH_SIZE", 512)
     G = gan_1d.main()
     fake = G(gan_1d.I(100_000)).detach()

@@ -87,7 +87,7 @@ def test_without_detach_the_same_generator_comes_out():
 def test_the_users_own_data(tmp_path):
     data = np.random.default_rng(0).normal(170, 10, 2000)
     np.savetxt(tmp_path / "numbers.txt", data)
-    code = changed(block("numbers.txt"), "import gan_1d\n", "import gan_1d\ngan_1d.STEPS = 500\n")
+    code = changed(block("numbers.txt"), "import gan_1d\n", "import gan_1d\ngan_1d.STEPS = 300\n")
     run(code, tmp_path)
     fake = np.loadtxt(tmp_path / "fakes.txt")
     assert fake.shape == (2000,)
@@ -96,7 +96,7 @@ def test_the_users_own_data(tmp_path):
 
 
 def test_the_sine_curve(tmp_path):
-    code = changed(block("sine.png"), "gan_1d.STEPS = 2000", "gan_1d.STEPS = 1000")
+    code = changed(block("sine.png"), "gan_1d.STEPS = 2000", "gan_1d.STEPS = 500")
     [error] = run(code, tmp_path, "error")
     assert error < 0.05
     assert is_a_picture(tmp_path / "sine.png")
@@ -104,7 +104,7 @@ def test_the_sine_curve(tmp_path):
 
 def test_two_humps_on_demand(tmp_path):
     moments = "[[hump.mean().item(), hump.std().item()] for hump in humps]"
-    code = changed(block("conditional.png"), "gan_1d.STEPS = 2000", "gan_1d.STEPS = 1000")
+    code = changed(block("conditional.png"), "gan_1d.STEPS = 2000", "gan_1d.STEPS = 700")
     [[left, right]] = run(code, tmp_path, moments)
     assert left == [approx(-2, abs=0.1), approx(0.5, rel=0.15)]
     assert right == [approx(2, abs=0.1), approx(0.5, rel=0.15)]
