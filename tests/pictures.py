@@ -8,6 +8,7 @@
 import contextlib
 import importlib
 import io
+import os
 import shutil
 import sys
 import tempfile
@@ -167,7 +168,9 @@ def make_by_readme(code, file, mnist=None):
     folder = Path(tempfile.mkdtemp())
     if mnist:
         shutil.copy(mnist, folder / "mnist.npz")
-    test_readme.run(code, folder)
+    os.chdir(folder)
+    with contextlib.redirect_stdout(io.StringIO()):
+        test_readme.run(code)
     return folder / file
 
 
@@ -184,10 +187,10 @@ def digits(mnist):
     linear = test_readme.block("digits.png")
     call = test_readme.CALL
     convolutions = test_readme.changed(linear, call, test_readme.block("ConvTranspose2d") + call)
+    files = [make_by_readme(code, "digits.png", mnist) for code in (linear, convolutions)]
     fig, axes = plt.subplots(1, 2, figsize=(8, 4.3), layout="constrained")
-    nets = [("linear layers", linear), ("convolutions", convolutions)]
-    for ax, (title, code) in zip(axes, nets, strict=True):
-        ax.imshow(plt.imread(make_by_readme(code, "digits.png", mnist)))
+    for ax, title, file in zip(axes, ["linear layers", "convolutions"], files, strict=True):
+        ax.imshow(plt.imread(file))
         ax.set(title=title)
         ax.axis("off")
     fig.savefig(GITHUB / "digits.png", dpi=100)
@@ -196,7 +199,7 @@ def digits(mnist):
 def main():
     names = sys.argv[1:]
     if "digits" in names:
-        digits(names[1])
+        digits(Path(names[1]).resolve())
         return
     for make in [script, animation, experiments, failures, collapse, sine, conditional]:
         if not names or make.__name__ in names:
