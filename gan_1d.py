@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import nn
 
 # Data
-REAL_MEAN = 4.0
+REAL_MEAN = 4.0  # if it is more than about 20 REAL_STD from 0, the fakes may end as a single point
 REAL_STD = 1.25  # standard deviation
 NOISE_DIM = 1  # random numbers that G gets for each fake
 
