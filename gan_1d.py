@@ -1,6 +1,6 @@
 """A generative adversarial network (GAN), complete, on the simplest data there is.
 
-Run it with "python gan_1d.py". It trains for some seconds, prints how the game goes, and saves and
+Run it with "python gan_1d.py". It trains in seconds, prints how the game goes, and saves and
 shows a picture of the result, gan_1d.png. There are five ingredients:
 
     R      the real data: samples of a Gaussian, a bell curve
@@ -133,7 +133,7 @@ def train(R, I, G, D):
     sched_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS)
 
     # Progress is always measured on the same samples. Most of it happens early, so the steps after
-    # which it is measured lie close together at first, and ever farther apart.
+    # which it is measured lie close together at first, and then farther and farther apart.
     eval_real = R(5000)
     eval_z = I(5000)
     eval_steps = np.geomspace(1, STEPS + 1, 100).astype(int)
@@ -205,8 +205,8 @@ def describe(x, real):
     """Return mean, std, skewness and kurtosis of samples x, and their distance from the real ones.
 
     This is the earth mover's distance (or Wasserstein-1): how far, on average, the samples x have
-    to be moved to land on equally many real ones, measured in standard deviations of these. In one
-    dimension, the shortest way is to move the smallest to the smallest, and so on.
+    to be moved to land on equally many real ones. The unit is the standard deviation of the real
+    samples. In one dimension, the shortest way is to move the smallest to the smallest, and so on.
     """
     scaled = (x - x.mean()) / x.std()
     moves = x.sort(0).values - real.sort(0).values
@@ -292,7 +292,7 @@ def main():
     D = Discriminator(real).to(DEVICE)
     history = train(R, I, G, D)
 
-    # Two sets of real samples differ, too, by chance. Their distance is the best that G can reach.
+    # Two sets of real samples also differ, by chance. Their distance is the best that G can reach.
     real = R(100_000)
     other = R(100_000)
     fake = G(I(100_000)).detach()
