@@ -32,7 +32,7 @@ GITHUB = ROOT / ".github"
 
 
 def play(changes, record=None, **constants):
-    """Run the script with changes; return G, D and what record(G, D, z) returned at each step.
+    """Run the script with changes; return G, and what record(G, D, z) returned at each step.
 
     The changes are those of a row of bench.py, and constants such as LOG_EVERY = 1.
     """
@@ -40,11 +40,9 @@ def play(changes, record=None, **constants):
     for name, value in {"DEVICE": "cpu", "SEED": 0, **changes, **constants}.items():
         setattr(gan_1d, name, value)
     evaluate = gan_1d.evaluate
-    nets = []
     records = {}
 
     def recording_evaluate(step, G, D, real, z):
-        nets[:] = G, D
         if record:
             with torch.no_grad():
                 records[step] = record(G, D, z)
@@ -54,9 +52,8 @@ def play(changes, record=None, **constants):
     if "PLOT_FILE" not in constants:
         gan_1d.plot = lambda *_: None
     with contextlib.redirect_stdout(io.StringIO()):
-        gan_1d.main()
-    plt.close("all")
-    return *nets, records
+        G = gan_1d.main()
+    return G, records
 
 
 def draw_histograms(ax, real, fake, low, high):
@@ -84,7 +81,7 @@ def draw_rows(rows, columns, file):
     lines = len(rows) // columns
     fig, axes = plt.subplots(lines, columns, figsize=(8, 2.1 * lines + 0.4), layout="constrained")
     for ax, (title, changes) in zip(axes.flat, rows, strict=True):
-        G, _, _ = play(changes)
+        G, _ = play(changes)
         with torch.no_grad():
             real, fake = gan_1d.R(100_000), G(gan_1d.I(100_000))
         low, high = np.quantile(torch.cat([real, fake]), [0.0005, 0.9995])
@@ -103,7 +100,7 @@ def script():
 
 def animation():
     x = torch.linspace(-1, 9, 200)[:, None]
-    _, _, records = play({}, lambda G, D, z: (G(z).flatten(), D(x).sigmoid()), LOG_EVERY=1)
+    _, records = play({}, lambda G, D, z: (G(z).flatten(), D(x).sigmoid()), LOG_EVERY=1)
     real = gan_1d.R(5000)
     fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
     right = ax.twinx()
@@ -146,7 +143,7 @@ def failures():
 def collapse():
     x = torch.linspace(-2, 10, 200)[:, None]
     record = lambda G, D, z: (G(z).mean(), D(x).sigmoid())
-    _, _, records = play(bench.COLLAPSE, record, LOG_EVERY=1)
+    _, records = play(bench.COLLAPSE, record, LOG_EVERY=1)
     fig, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
     axes[0].axhline(4, color="C0", linestyle="--", label="real")
     axes[0].plot([mean for mean, _ in records.values()][:500], "C1", label="fake")
@@ -198,13 +195,14 @@ def digits(mnist):
 
 def main():
     names = sys.argv[1:]
-    if "digits" in names:
+    if names[:1] == ["digits"]:
         digits(Path(names[1]).resolve())
         return
-    for make in [script, animation, experiments, failures, collapse, sine, conditional]:
-        if not names or make.__name__ in names:
-            make()
-            print(f"made: {make.__name__}", flush=True)
+    makers = [script, animation, experiments, failures, collapse, sine, conditional]
+    by_name = {make.__name__: make for make in makers}
+    for name in names or by_name:
+        by_name[name]()
+        print(f"made: {name}", flush=True)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,28 @@ def train_and_record(G, D, record):
         handle.remove()
 
 
+def identity_net():
+    """A D whose logit is the sample itself."""
+    net = torch.nn.Linear(1, 1)
+    torch.nn.init.ones_(net.weight)
+    torch.nn.init.zeros_(net.bias)
+    return net
+
+
+def constant_net(value):
+    """A G whose fakes are all this value."""
+    net = torch.nn.Linear(1, 1)
+    torch.nn.init.zeros_(net.weight)
+    torch.nn.init.constant_(net.bias, value)
+    return net
+
+
+def gradients_of(net):
+    """All gradients of a net, in one vector of their own; None if it has none."""
+    gradients = [p.grad.flatten() for p in net.parameters() if p.grad is not None]
+    return torch.cat(gradients) if gradients else None
+
+
 def perfect_normal(n):
     """n samples, shape (n, 1), whose distribution is normal without any chance: its quantiles."""
     return torch.special.ndtri((torch.arange(n) + 0.5) / n)[:, None]
@@ -207,20 +229,6 @@ def test_in_each_turn_every_kind_of_sample_has_its_label(monkeypatch):
     assert labels == (turn_of_d * gan_1d.D_STEPS + [("fake", 1)]) * 2
 
 
-def identity_net():
-    net = torch.nn.Linear(1, 1)
-    torch.nn.init.ones_(net.weight)
-    torch.nn.init.zeros_(net.bias)
-    return net
-
-
-def constant_net(value):
-    net = torch.nn.Linear(1, 1)
-    torch.nn.init.zeros_(net.weight)
-    torch.nn.init.constant_(net.bias, value)
-    return net
-
-
 def test_an_update_changes_one_net_and_leaves_the_other_alone():
     G, D = new_nets()
     states = [("", weights(G), weights(D))]
@@ -238,28 +246,44 @@ def test_no_gradient_reaches_G_in_Ds_turn(monkeypatch):
 
     def record(name, _):
         if name == "D":
-            gradients_of_g.append(next(G.parameters()).grad)
+            gradients_of_g.append(gradients_of(G))
 
     train_and_record(G, D, record)
     assert gradients_of_g == [None] * gan_1d.D_STEPS
 
 
-@pytest.mark.parametrize("net", ["G", "D"])
-def test_no_gradient_is_left_over_from_another_update(monkeypatch, net):
+@pytest.mark.parametrize("name", ["G", "D"])
+def test_no_gradient_is_left_over_from_another_update(monkeypatch, name):
+    # Nothing changes, neither the nets nor their samples, so all gradients must be alike.
     monkeypatch.setattr(gan_1d, "G_LR", 0.0)
     monkeypatch.setattr(gan_1d, "D_LR", 0.0)
-    gradients = {"G": [], "D": []}
-
-    def record(name, optimizer):
-        gradients[name].append(optimizer.param_groups[0]["params"][0].grad.clone())
-
-    # Nothing changes, neither the nets nor their samples, so all gradients must be alike.
     monkeypatch.setattr(gan_1d, "R", lambda n: torch.linspace(3, 5, n)[:, None])
     monkeypatch.setattr(gan_1d, "I", lambda n: torch.linspace(-1, 1, n)[:, None])
-    train_and_record(*new_nets(), record)
-    assert len(gradients[net]) > 1
-    for gradient in gradients[net]:
-        assert torch.equal(gradient, gradients[net][0])
+    G, D = new_nets()
+    nets = {"G": G, "D": D}
+    gradients = []
+
+    def record(updated, _):
+        if updated == name:
+            gradients.append(gradients_of(nets[name]))
+
+    train_and_record(G, D, record)
+    assert len(gradients) > 1
+    for gradient in gradients:
+        assert torch.equal(gradient, gradients[0])
+
+
+def test_real_samples_and_fakes_go_through_D_in_batches_of_their_own(monkeypatch):
+    """So that batch norm, in a D that has it, sees one kind at a time."""
+    monkeypatch.setattr(gan_1d, "G_LR", 0.0)
+    G, D = constant_net(-10), identity_net()
+    batches = []
+    D.register_forward_hook(lambda net, inputs, logits: batches.append(inputs[0]))
+    gan_1d.train(lambda n: torch.full((n, 1), 10.0), gan_1d.I, G, D)
+    kinds = [set(batch.flatten().tolist()) for batch in batches]
+    assert {10.0} in kinds
+    assert {-10.0} in kinds
+    assert {-10.0, 10.0} not in kinds
 
 
 @pytest.mark.parametrize("sampler, updates", [("R", gan_1d.D_STEPS), ("I", gan_1d.D_STEPS + 1)])
@@ -326,13 +350,14 @@ def test_two_steps_are_those_of_algorithm_1_written_out(monkeypatch):
 
 @pytest.mark.parametrize("net, start, power", [("G", "G_LR", 1), ("D", "D_LR", 0.5)])
 def test_the_learning_rate_falls_from_its_constant_to_0(monkeypatch, net, start, power):
+    monkeypatch.setattr(gan_1d, "STEPS", 50)
     monkeypatch.setattr(gan_1d, "D_STEPS", 1)
     monkeypatch.setattr(gan_1d, start, 3e-3)
     rates = {"G": [], "D": []}
     train_and_record(
         *new_nets(), lambda name, optimizer: rates[name].append(optimizer.param_groups[0]["lr"])
     )
-    assert rates[net] == approx([3e-3 * (1 - step / 5) ** power for step in range(5)])
+    assert rates[net] == approx([3e-3 * (1 - step / 50) ** power for step in range(50)])
 
 
 def test_train_plays_with_data_and_nets_of_any_shape():
@@ -433,6 +458,7 @@ HALF_WIDTH = 3**0.5  # of a flat block whose standard deviation is 1
             id="a flat block",
         ),
         pytest.param(lambda real: 0 * real, 0.798, id="a single point"),
+        pytest.param(lambda real: 2 * real, 0.798, id="twice as wide"),
     ],
 )
 def test_the_distance_of_known_fakes(change, wanted, scale):
@@ -616,7 +642,7 @@ def test_the_picture_is_saved_under_its_name_and_then_shown(monkeypatch):
     assert files_when_shown == [["my.png"]]
 
 
-def test_the_command_learns_the_bell_and_saves_a_picture(tmp_path):
+def test_the_command_learns_the_bell_and_saves_a_picture():
     no_window = {"MPLBACKEND": "Agg", "PYTHONWARNINGS": "ignore:FigureCanvasAgg"}
     run = subprocess.run(
         [sys.executable, SCRIPT], env=os.environ | no_window, capture_output=True, text=True
@@ -635,13 +661,23 @@ def test_main_works_with_wider_noise(monkeypatch):
     assert G(gan_1d.I(10)).shape == (10, 1)
 
 
-@pytest.mark.parametrize("panel, key", [(0, "mean"), (1, "std")])
-def test_the_picture_compares_the_fakes_with_real_samples(monkeypatch, panel, key):
+def test_the_picture_is_drawn_from_the_whole_history_and_samples_of_R_and_G(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(gan_1d, "plot", lambda *arguments: drawn.append(arguments))
+    monkeypatch.setattr(gan_1d, "R", uniform)
+    G = gan_1d.main()
+    [(history, real, fake, _)] = drawn
+    assert (history[0]["step"], history[-1]["step"]) == (0, gan_1d.STEPS)
+    assert real.mean().item() == approx(25, rel=0.01)
+    assert fake.mean().item() == approx(G(gan_1d.I(100_000)).mean().item(), abs=0.05)
+
+
+@pytest.mark.parametrize("panel, goal", [(0, 25), (1, 30 / 12**0.5)])
+def test_the_dashed_lines_of_the_picture_are_at_the_mean_and_std_of_R(monkeypatch, panel, goal):
     monkeypatch.setattr(gan_1d, "R", uniform)
     gan_1d.main()
-    real, fake = plt.gcf().axes[panel].lines
-    assert real.get_ydata()[0] == approx({"mean": 25, "std": 30 / 12**0.5}[key], rel=0.01)
-    assert fake.get_ydata()[0] == approx(0, abs=1)  # The first fakes are near 0.
+    dashed, _ = plt.gcf().axes[panel].lines
+    assert dashed.get_ydata()[0] == approx(goal, rel=0.01)
 
 
 @pytest.mark.usefixtures("no_picture")

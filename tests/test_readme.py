@@ -72,9 +72,13 @@ def changed(text, old, new):
 
 @pytest.mark.parametrize(
     "start, mean, std",
-    [("2 * torch.randn", 0, 2.06), ("10 * torch.randn", 0, 10.01), ("torch.empty", 1, 1)],
+    [
+        ("2 * torch.randn", 0, (2**2 + 0.5**2) ** 0.5),  # humps at -2 and 2, each 0.5 wide
+        ("10 * torch.randn", 0, (10**2 + 0.5**2) ** 0.5),
+        ("torch.empty", 1, 1),  # exponential
+    ],
 )
-def test_the_lines_for_the_place_of_R_give_samples_as_main_wants_them(start, mean, std):
+def test_each_return_line_for_R_gives_the_samples_that_the_text_tells_of(start, mean, std):
     [line] = [line for line in README.splitlines() if line.startswith(f"    return {start}")]
     of_the_script = "    return torch.normal(REAL_MEAN, REAL_STD, (n, 1), device=DEVICE)"
     module = {"__name__": "gan_1d"}
