@@ -181,10 +181,8 @@ def conditional():
 
 
 def digits(mnist):
-    linear = test_readme.block("digits.png")
-    call = test_readme.CALL
-    convolutions = test_readme.changed(linear, call, test_readme.block("ConvTranspose2d") + call)
-    files = [make_by_readme(code, "digits.png", mnist) for code in (linear, convolutions)]
+    programs = [test_readme.digits_program(convolutions) for convolutions in (False, True)]
+    files = [make_by_readme(code, "digits.png", mnist) for code in programs]
     fig, axes = plt.subplots(1, 2, figsize=(8, 4.3), layout="constrained")
     for ax, title, file in zip(axes, ["linear layers", "convolutions"], files, strict=True):
         ax.imshow(plt.imread(file))

@@ -17,7 +17,6 @@ import gan_1d  # noqa: E402
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SCRIPT = (ROOT / "gan_1d.py").read_text(encoding="utf-8")
-CALL = "gan_1d.train(R, I, G, D)\n"
 plt.switch_backend("Agg")  # No test opens a window.
 
 # Matplotlib causes this warning when it draws a tensor. Python does not show it to users.
@@ -125,14 +124,21 @@ def test_two_humps_on_demand():
     assert is_a_picture("conditional.png")
 
 
+def digits_program(convolutions):
+    """The program for the digits; for convolutions, their block is pasted above the training."""
+    code = block("digits.png")
+    if convolutions:
+        call = "gan_1d.train(R, I, G, D)\n"
+        code = changed(code, call, block("ConvTranspose2d") + call)
+    return code
+
+
 @pytest.mark.parametrize("convolutions", [False, True])
 def test_digits(convolutions):
-    code = changed(block("digits.png"), "gan_1d.STEPS = 20_000", "gan_1d.STEPS = 1")
-    if convolutions:
-        code = changed(code, CALL, block("ConvTranspose2d") + CALL)
+    code = digits_program(convolutions)
     images = np.random.default_rng(0).integers(0, 256, (500, 28, 28), dtype=np.uint8)
     np.savez("mnist.npz", x_train=images)
-    program = run(code)
+    program = run(changed(code, "gan_1d.STEPS = 20_000", "gan_1d.STEPS = 1"))
     assert program["fake"].shape == (25, 1, 28, 28)
     layers = [type(layer) for layer in program["D"]]
     assert (torch.nn.Conv2d in layers) == convolutions
