@@ -4,7 +4,7 @@ Run it with "python gan_1d.py". It trains in seconds, prints how the game goes, 
 shows a picture of the result, gan_1d.png. There are five ingredients:
 
     R      the real data: samples of a Gaussian, a bell curve
-    I      the input of G: uniform noise, a flat block that G must bend into the bell
+    I      the input of G: uniform noise, which G must bend into the bell
     G      the generator: a neural network that turns noise into samples of its own, the fakes
     D      the discriminator: a neural network that says how likely a sample is to be real
     train  the game: D learns to tell real from fake, then G learns to fool D, again and again
@@ -17,8 +17,6 @@ The idea is that of Goodfellow et al. (2014), "Generative Adversarial Networks",
 https://arxiv.org/abs/1406.2661.
 """
 
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -26,9 +24,11 @@ import torch.nn.functional as F
 from torch import nn
 
 # Data
-REAL_MEAN = 4.0  # if it is more than about 20 REAL_STD from 0, the fakes may end as a single point
+REAL_MEAN = 4.0  # G starts near 0, and may not find data more than about 20 REAL_STD away from it
 REAL_STD = 1.25  # standard deviation
-NOISE_DIM = 1  # random numbers that G gets for each fake
+# Random numbers that G gets for each fake. With one, the histogram of the fakes has bumps, and ends
+# in a cliff. With two, the outermost fakes come from the corners of a square, so it fades out.
+NOISE_DIM = 2
 
 # Networks
 G_HIDDEN = 32  # units in each of G's two hidden layers
@@ -36,12 +36,12 @@ D_HIDDEN = 32  # units in each of D's two hidden layers; with far fewer, D overl
 
 # Game
 BATCH_SIZE = 512  # samples of each kind in an update; more make the game steadier, but slower
-STEPS = 2000  # in each step D has its turn, then G; meanwhile, the learning rates fall to 0
+STEPS = 900  # in each step D has its turn, then G
 D_STEPS = 3  # updates of D in each of its turns; G has only one, so that D can keep up
-G_LR = 8e-3  # learning rate of G at the start
-D_LR = 8e-3  # learning rate of D at the start
+G_LR = 8e-3  # learning rate of G at the start; it falls to 0
+D_LR = 4e-3  # learning rate of D
 # How long Adam remembers past gradients (0.0 means not at all, so there is no momentum) and their
-# squares. Both are short, because the opponent keeps changing, and old gradients mislead.
+# squares.
 BETAS = (0.0, 0.85)
 
 # Run
@@ -57,8 +57,8 @@ def R(n):
 
 
 def I(n):
-    """Return n noise vectors, shape (n, NOISE_DIM), uniform between -1 and 1."""
-    return 2 * torch.rand(n, NOISE_DIM, device=DEVICE) - 1
+    """Return n noise vectors, shape (n, NOISE_DIM), uniform between -1.5 and 1.5."""
+    return 3 * torch.rand(n, NOISE_DIM, device=DEVICE) - 1.5
 
 
 class Generator(nn.Module):
@@ -71,12 +71,9 @@ class Generator(nn.Module):
             nn.Linear(G_HIDDEN, G_HIDDEN), nn.Tanh(),
             nn.Linear(G_HIDDEN, 1),
         )
-        # G also learns the scale of its fakes, as a power of ten, in case R is far from 0. Adam
-        # changes a weight by about G_LR in an update, however large its gradient is. So if R is
-        # around 100, the weights alone need hundreds of updates, all in one direction, which leave
-        # the last tanh units stuck at 1 or -1. But a change of the exponent by G_LR makes every
-        # fake about 2% larger, in addition to what the weights do. Because the two multiply, the
-        # fakes get there in about fifty updates (measured).
+        # G also learns the scale of its fakes, as a power of ten. Adam changes every weight by about
+        # G_LR, whatever the gradient is. That is little on the way from 0 to data around 100, but a
+        # change of the exponent multiplies. Without it, such fakes end as a single point.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -117,35 +114,30 @@ def bce(logits, label):
 
 
 def train(R, I, G, D):
-    """Train G and D, and return the history of the game, a list of what evaluate returns.
+    """Train G and D, and return the history of the game: a list of tuples (step, mean, std), the
+    mean and the standard deviation of the fakes after some of the steps.
 
     This is Algorithm 1 of Goodfellow et al. (2014), except that G has the other loss that their
     section 3 suggests, as in most GANs since. R, I, G and D can be any functions and modules that
     fit together.
     """
+    assert D_STEPS > 0, "D_STEPS must be at least 1"
+    G.train()
+    D.train()
     opt_d = torch.optim.Adam(D.parameters(), lr=D_LR, betas=BETAS)
     opt_g = torch.optim.Adam(G.parameters(), lr=G_LR, betas=BETAS)
 
     # Each net answers the last move of the other. At constant learning rates they would go on like
-    # that and swing around the goal, so both rates fall to 0. G's rate falls evenly. D's falls like
-    # the square root of that, so it stays higher. G learns only from D, so D must keep up with it.
-    sched_d = torch.optim.lr_scheduler.PolynomialLR(opt_d, STEPS, power=0.5)
-    sched_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS)
+    # that and swing around the goal, so G's rate falls to 0. D's does not: if it fell in the same
+    # way, D would no longer find what is still wrong with the shape.
+    sched_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS, power=1.5)
 
-    # Progress is always measured on the same samples. Most of it happens early, so the steps after
-    # which it is measured lie close together at first, and then farther and farther apart.
-    eval_real = R(5000)
-    eval_z = I(5000)
-    eval_steps = np.geomspace(1, STEPS + 1, 100).astype(int)
-    history = [evaluate(0, G, D, eval_real, eval_z)]
-
-    # The goal is that D can only guess, D(x) = 1/2. Each answer then costs -ln(1/2) = ln 2, so D's
-    # loss, for a real sample and a fake, is 2 ln 2, and G's is ln 2.
-    goal = 2 * np.log(2), np.log(2), 0.5, 0.5, eval_real.mean(), eval_real.std()
-    line = "{:>6} {:8.3f} {:8.3f} {:8.3f} {:8.3f} {:#10.4g} {:#10.4g}"
-    print("  step   D loss   G loss  D(real)  D(fake)       mean        std")
-    print(line.format("goal", *goal))
-    print(line.format(*history[0].values()))
+    # The progress of the fakes is always measured on the same noise. Most of it happens early, so
+    # the steps to plot lie close together at first, and then farther and farther apart.
+    many_real = R(5000)
+    same_z = I(5000)
+    steps_to_plot = np.geomspace(1, max(1, STEPS), 100).round()
+    history = []
 
     for step in range(1, STEPS + 1):
         # D's turn: maximize log D(x) + log(1 - D(G(z))), so minimize the two cross-entropies with
@@ -153,52 +145,51 @@ def train(R, I, G, D):
         for _ in range(D_STEPS):
             real = R(BATCH_SIZE)
             fake = G(I(BATCH_SIZE)).detach()  # It is D's turn, so G needs no gradient.
-            loss_d = bce(D(real), 1) + bce(D(fake), 0)
+            real_logits = D(real)
+            fake_logits = D(fake)
+            loss_d = bce(real_logits, 1) + bce(fake_logits, 0)
             opt_d.zero_grad()  # also clears the gradients that G's turn has left in D
             loss_d.backward()
             opt_d.step()  # changes only D
 
         # G's turn: maximize log D(G(z)). Here the fakes have the label 1, as if they were real,
-        # because that is what G wants D to say. Algorithm 1 minimizes log(1 - D(G(z))) instead.
-        # That has the same aim. But the derivative of log(1 - D) with respect to the logit is -D,
-        # which is nearly 0 for all fakes that D recognizes. G would learn nothing from them.
+        # because that is what G wants D to say. (Algorithm 1 minimizes log(1 - D(G(z))), which has
+        # the same aim and works as well here. But it is nearly flat where D is sure that a sample
+        # is fake, so fakes that start far away from the real samples never get there.)
         fake = G(I(BATCH_SIZE))
         loss_g = bce(D(fake), 1)
         opt_g.zero_grad()
         loss_g.backward()  # The gradient goes through D to G.
         opt_g.step()  # changes only G
 
-        sched_d.step()
         sched_g.step()
+        assert torch.isfinite(loss_d + loss_g), f"the loss is not finite at step {step}"
 
-        to_print = step % LOG_EVERY == 0 or step == STEPS
-        if to_print or step in eval_steps:
-            row = evaluate(step, G, D, eval_real, eval_z)
-            history.append(row)
-            if not np.isfinite(row["loss_d"] + row["loss_g"]):
-                raise FloatingPointError(f"the loss is not finite at step {step}")
-            if to_print:
-                print(line.format(*row.values()))
+        to_plot = step in steps_to_plot
+        to_print = step == 1 or step == STEPS or step % LOG_EVERY == 0
+        if to_plot or to_print:
+            fake = G(same_z).detach()
+            mean = fake.mean().item()
+            std = fake.std().item()
+        if to_plot:
+            history.append((step, mean, std))
+        if to_print:
+            # Each column has a name, a value and a goal, which is the value for perfect fakes. D
+            # could only guess then. Each of its answers, 1/2, would cost -ln(1/2) = ln 2, and its
+            # loss adds up two of them, one for real samples and one for fakes.
+            columns = {
+                "D loss": (loss_d, 2 * np.log(2)),
+                "G loss": (loss_g, np.log(2)),
+                "D(real)": (real_logits.sigmoid().mean(), 0.5),
+                "D(fake)": (fake_logits.sigmoid().mean(), 0.5),
+                "mean": (mean, many_real.mean()),
+                "std": (std, many_real.std()),
+            }
+            if step == 1:
+                print("  step", *(f"{name:>10}" for name in columns))
+                print("  goal", *(f"{goal:#10.4g}" for _, goal in columns.values()))
+            print(f"{step:6}", *(f"{value:#10.4g}" for value, _ in columns.values()))
     return history
-
-
-@torch.no_grad()
-def evaluate(step, G, D, real, z):
-    """Return how the game stands, as a dict: the step, both losses, the mean of D(x) for real
-    samples and for fakes, and the mean and standard deviation of the fakes.
-    """
-    fake = G(z)
-    real_logits = D(real)
-    fake_logits = D(fake)
-    return {
-        "step": step,
-        "loss_d": (bce(real_logits, 1) + bce(fake_logits, 0)).item(),
-        "loss_g": bce(fake_logits, 1).item(),
-        "d_real": real_logits.sigmoid().mean().item(),
-        "d_fake": fake_logits.sigmoid().mean().item(),
-        "mean": fake.mean().item(),
-        "std": fake.std().item(),
-    }
 
 
 def describe(x, real):
@@ -226,14 +217,16 @@ def plot(history, real, fake, D):
     fake = fake.flatten().cpu().numpy()
     fig, axes = plt.subplots(2, 2, figsize=(8, 6.5), layout="constrained")
 
-    steps = [row["step"] for row in history]
-    for ax, key, title, goal in [
-        (axes[0, 0], "mean", "Mean of the fakes", real.mean()),
-        (axes[0, 1], "std", "Standard deviation of the fakes", real.std()),
+    steps = [step for step, _, _ in history]
+    means = [mean for _, mean, _ in history]
+    stds = [std for _, _, std in history]
+    for ax, values, title, goal in [
+        (axes[0, 0], means, "Mean of the fakes", real.mean()),
+        (axes[0, 1], stds, "Standard deviation of the fakes", real.std()),
     ]:
         ax.axhline(goal, color="C0", linestyle="--", label="real")
-        ax.plot(steps, [row[key] for row in history], "C1", label="fake")
-        ax.set(title=title, xlabel="step (on a logarithmic scale)", xscale="symlog")
+        ax.plot(steps, values, "C1", label="fake")
+        ax.set(title=title, xlabel="step (on a logarithmic scale)", xscale="log")
         ax.xaxis.set_major_formatter("{x:.0f}")
         ax.legend()
 
@@ -247,22 +240,20 @@ def plot(history, real, fake, D):
     ax.set(title="Histograms, and D(x)", xlabel="x", ylabel="density")
     ax.set(ylim=(0, 1.5 * density.max()))
     ax.legend(loc="upper left", ncols=2)
-    x = np.linspace(low, high, 500, dtype=np.float32)
-    logits = D(torch.from_numpy(x[:, None]).to(DEVICE))
+    x = torch.linspace(low, high, 500, device=DEVICE)[:, None]
     ax_d = ax.twinx()
     ax_d.axhline(0.5, color="black", linewidth=0.5)
-    ax_d.plot(x, logits.sigmoid().cpu(), "black", label="D(x)")
+    ax_d.plot(x.cpu(), D(x).sigmoid().cpu(), "black", label="D(x)")
     ax_d.set(ylabel="D(x)", ylim=(0, 1.25), yticks=[0, 0.5, 1])
     ax_d.legend(loc="upper right")
 
-    # Sorted uniform noise is evenly spaced, and an increasing G keeps its order. So the sorted
-    # fakes draw the curve of G, and the sorted real samples draw that of a perfect G. (A decreasing
-    # G is just as good. Sorting mirrors it, so that it rises, too.)
+    # What is below a share of the samples, as below 1/2 the median, for 500 shares. The average gap
+    # between the two curves, in standard deviations of R, is the distance that describe returns.
     ax = axes[1, 1]
-    z = np.linspace(-1, 1, len(real))
-    ax.plot(z, np.sort(real), "C0--", label="a perfect G")
-    ax.plot(z, np.sort(fake), "C1", label="G")
-    ax.set(title="Sorted samples: the curve of G", xlabel="z (if NOISE_DIM is 1)", ylabel="x")
+    share = np.linspace(0, 1, 500)
+    ax.plot(share, np.quantile(real, share), "C0--", label="real")
+    ax.plot(share, np.quantile(fake, share), "C1", label="fake")
+    ax.set(title="Sorted samples", xlabel="share of the samples below x", ylabel="x")
     ax.set(ylim=(low, high))
     ax.legend()
 
@@ -272,37 +263,34 @@ def plot(history, real, fake, D):
 
 
 def main():
-    """Train G, show what it has learned, and return it."""
+    """Train G and D, show what they have learned, and return them."""
     torch.manual_seed(SEED)
-    torch.set_num_threads(1)  # Nets as small as these are not faster with more.
+    torch.set_num_threads(1)  # Small nets gain little from more, and lose much on a busy machine.
     print(f"Training on {DEVICE}\n")
 
     real = R(100_000)
     assert real.shape == (100_000, 1), f"R(100_000) has the shape {real.shape}, not (100_000, 1)"
-    assert real.dtype == torch.float32, f"R must return a tensor of float32, not of {real.dtype}"
+    dtype = torch.get_default_dtype()
+    assert real.dtype == dtype, f"R must return a tensor of {dtype}, not of {real.dtype}"
     assert real.isfinite().all(), "R must return finite numbers only, no NaN and no infinity"
     assert real.min() < real.max(), "R must return more than one value"
-
-    folder = Path(PLOT_FILE).parent
-    assert folder.is_dir(), f"PLOT_FILE must be in a folder that exists, not in {folder}"
-    types = plt.Figure().canvas.get_supported_filetypes()
-    assert Path(PLOT_FILE).suffix[1:].lower() in types, f"PLOT_FILE must end in one of {[*types]}"
 
     G = Generator().to(DEVICE)
     D = Discriminator(real).to(DEVICE)
     history = train(R, I, G, D)
+    G.eval()  # Batch norm and dropout, if you add them, behave differently in training.
+    D.eval()
 
-    # Two sets of real samples also differ, by chance. Their distance is the best that G can reach.
-    real = R(100_000)
-    other = R(100_000)
+    # Both rows are compared with the same real samples. Other real samples differ by chance, too.
     fake = G(I(100_000)).detach()
-    print("\n             mean        std skewness kurtosis distance")
-    line = "{:>6} {:#10.4g} {:#10.4g} {:8.3f} {:8.3f} {:8.3f}"
-    for name, x in [("real", real), ("fake", fake)]:
-        print(line.format(name, *describe(x, other).values()))
+    other_real = R(100_000)
+    rows = {"real": describe(other_real, real), "fake": describe(fake, real)}
+    print("\n      ", *(f"{name:>10}" for name in rows["real"]))
+    for name, numbers in rows.items():
+        print(f"  {name}", *(f"{number:#10.4g}" for number in numbers.values()))
     plot(history, real, fake, D)
-    return G
+    return G, D
 
 
 if __name__ == "__main__":
-    G = main()  # keeps G for a notebook, or for python -i gan_1d.py
+    G, D = main()  # keeps both for a notebook, or for python -i gan_1d.py

@@ -21,6 +21,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from matplotlib.animation import FuncAnimation, PillowWriter  # noqa: E402
+from torch.optim.optimizer import register_optimizer_step_post_hook  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -32,27 +33,36 @@ GITHUB = ROOT / ".github"
 
 
 def play(changes, record=None, **constants):
-    """Run the script with changes; return G, and what record(G, D, z) returned at each step.
+    """Run the script with changes; return G, and what record(G, D, z) returned after each step.
 
-    The changes are those of a row of bench.py, and constants such as LOG_EVERY = 1.
+    The changes are those of a row of bench.py, and constants.
     """
     importlib.reload(gan_1d)
     for name, value in {"DEVICE": "cpu", "SEED": 0, **changes, **constants}.items():
         setattr(gan_1d, name, value)
-    evaluate = gan_1d.evaluate
-    records = {}
-
-    def recording_evaluate(step, G, D, real, z):
-        if record:
-            with torch.no_grad():
-                records[step] = record(G, D, z)
-        return evaluate(step, G, D, real, z)
-
-    gan_1d.evaluate = recording_evaluate
     if "PLOT_FILE" not in constants:
         gan_1d.plot = lambda *_: None
+    train = gan_1d.train
+    records = {}
+
+    def recording_train(R, I, G, D):
+        with torch.random.fork_rng():  # so that the game has the same random numbers as without
+            z = I(5000)
+
+        def hook(optimizer, *_):
+            if record and optimizer.param_groups[0]["params"][0] is next(G.parameters()):
+                with torch.no_grad():
+                    records[len(records) + 1] = record(G, D, z)
+
+        handle = register_optimizer_step_post_hook(hook)
+        try:
+            return train(R, I, G, D)
+        finally:
+            handle.remove()
+
+    gan_1d.train = recording_train
     with contextlib.redirect_stdout(io.StringIO()):
-        G = gan_1d.main()
+        G, _ = gan_1d.main()
     return G, records
 
 
@@ -100,7 +110,7 @@ def script():
 
 def animation():
     x = torch.linspace(-1, 9, 200)[:, None]
-    _, records = play({}, lambda G, D, z: (G(z).flatten(), D(x).sigmoid()), LOG_EVERY=1)
+    _, records = play({}, lambda G, D, z: (G(z).flatten(), D(x).sigmoid()))
     real = gan_1d.R(5000)
     fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
     right = ax.twinx()
@@ -118,8 +128,9 @@ def animation():
         fig.legends.clear()
         legend_above(fig, ax, right)
 
-    early = [step for step in range(0, 60, 2) for _ in range(2)]  # Each is shown for twice as long.
-    steps = early + [*range(60, 200, 10), *range(200, 2000, 100)] + [2000] * 20
+    early = [step for step in range(1, 60, 2) for _ in range(2)]  # Each is shown for twice as long.
+    last = gan_1d.STEPS
+    steps = early + [*range(60, 200, 10), *range(200, last, 50)] + [last] * 20
     writer = PillowWriter(fps=8)
     FuncAnimation(fig, draw, steps).save(GITHUB / "gan_1d.gif", writer=writer, dpi=80)
 
@@ -143,7 +154,7 @@ def failures():
 def collapse():
     x = torch.linspace(-2, 10, 200)[:, None]
     record = lambda G, D, z: (G(z).mean(), D(x).sigmoid())
-    _, records = play(bench.COLLAPSE, record, LOG_EVERY=1)
+    _, records = play(bench.COLLAPSE, record)
     fig, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
     axes[0].axhline(4, color="C0", linestyle="--", label="real")
     axes[0].plot([mean for mean, _ in records.values()][:500], "C1", label="fake")

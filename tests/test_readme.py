@@ -1,6 +1,7 @@
-"""Runs the code of README.md as pasted, each block in a folder of its own."""
+"""Runs the code of README.md as pasted, and one cheap row and picture of bench.py and pictures.py."""
 
 import importlib
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -13,10 +14,11 @@ from pytest import approx
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "tests"))
+import bench  # noqa: E402
 import gan_1d  # noqa: E402
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SCRIPT = (ROOT / "gan_1d.py").read_text(encoding="utf-8")
 plt.switch_backend("Agg")  # No test opens a window.
 
 # Matplotlib causes this warning when it draws a tensor. Python does not show it to users.
@@ -60,10 +62,23 @@ def code_lines(text):
 
 
 def test_the_game_in_code_is_that_of_the_script():
-    assert code_lines(block("for _ in range(D_STEPS)")) in code_lines(SCRIPT)
+    script = (ROOT / "gan_1d.py").read_text(encoding="utf-8")
+    assert code_lines(block("for _ in range(D_STEPS)")) in code_lines(script)
 
 
-def changed(text, old, new):
+def test_the_printed_lines_have_the_header_and_the_goal_of_the_script(monkeypatch, capsys):
+    monkeypatch.setattr(gan_1d, "DEVICE", "cpu")
+    monkeypatch.setattr(gan_1d, "STEPS", 1)
+    gan_1d.main()
+    [shown] = re.findall(r"```text\n(Training on.*?)```", README, re.S)
+    shown, printed = shown.splitlines(), capsys.readouterr().out.splitlines()
+    assert shown[:3] == printed[:3]  # Training on cpu, ..., and the header
+    assert shown[3].split()[:5] == printed[3].split()[:5]  # the goal, up to that of D(fake)
+    assert shown[-4] == printed[-4]  # the header of the table at the end
+    assert shown[-1] == printed[-1]
+
+
+def replace_once(text, old, new):
     """The text with old replaced by new; an error if old is not there exactly once."""
     assert text.count(old) == 1, f"not once in the text: {old}"
     return text.replace(old, new)
@@ -79,9 +94,8 @@ def changed(text, old, new):
 )
 def test_each_return_line_for_R_gives_the_samples_that_the_text_tells_of(start, mean, std):
     [line] = [line for line in README.splitlines() if line.startswith(f"    return {start}")]
-    of_the_script = "    return torch.normal(REAL_MEAN, REAL_STD, (n, 1), device=DEVICE)"
-    module = {"__name__": "gan_1d"}
-    exec(changed(SCRIPT, of_the_script, line), module)
+    module = {"torch": torch, "DEVICE": "cpu"}
+    exec("def R(n):\n" + line, module)
     torch.manual_seed(0)
     x = module["R"](100_000)
     assert x.shape == (100_000, 1)
@@ -90,20 +104,26 @@ def test_each_return_line_for_R_gives_the_samples_that_the_text_tells_of(start, 
     assert x.std().item() == approx(std, rel=0.05)
 
 
-def test_without_detach_the_same_generator_comes_out():
+def test_without_detach_the_same_generator_comes_out(monkeypatch):
+    monkeypatch.setattr(gan_1d, "DEVICE", "cpu")
+    monkeypatch.setattr(gan_1d, "STEPS", 5)
+    detached = "fake = G(I(BATCH_SIZE)).detach()"
+    source = replace_once(inspect.getsource(gan_1d.train), detached, "fake = G(I(BATCH_SIZE))")
+    without_detach = dict(vars(gan_1d))
+    exec(source, without_detach)
     weights = []
-    for script in SCRIPT, changed(SCRIPT, ".detach()  # It is", "  # It is"):
-        module = {"__name__": "gan_1d"}
-        exec(script, module)
-        module.update(DEVICE="cpu", STEPS=20, plot=lambda *_: None)
-        weights.append([p.tolist() for p in module["main"]().parameters()])
+    for train in gan_1d.train, without_detach["train"]:
+        torch.manual_seed(0)
+        G, D = gan_1d.Generator(), gan_1d.Discriminator(gan_1d.R(1000))
+        train(gan_1d.R, gan_1d.I, G, D)
+        weights.append([p.tolist() for p in G.parameters()])
     assert weights[0] == weights[1]
 
 
 def test_the_users_own_data():
     data = np.random.default_rng(0).normal(170, 10, 2000)
     np.savetxt("numbers.txt", data)
-    run(changed(block("numbers.txt"), "import gan_1d\n", "import gan_1d\ngan_1d.STEPS = 300\n"))
+    run(replace_once(block("numbers.txt"), "import gan_1d\n", "import gan_1d\ngan_1d.STEPS = 300\n"))
     fake = np.loadtxt("fakes.txt")
     assert fake.shape == (2000,)
     assert fake.mean() == approx(data.mean(), abs=1)
@@ -111,13 +131,13 @@ def test_the_users_own_data():
 
 
 def test_the_sine_curve():
-    program = run(changed(block("sine.png"), "gan_1d.STEPS = 2000", "gan_1d.STEPS = 300"))
+    program = run(replace_once(block("sine.png"), "gan_1d.STEPS = 2000", "gan_1d.STEPS = 300"))
     assert program["error"] < 0.05
     assert is_a_picture("sine.png")
 
 
 def test_two_humps_on_demand():
-    program = run(changed(block("conditional.png"), "gan_1d.STEPS = 2000", "gan_1d.STEPS = 700"))
+    program = run(replace_once(block("conditional.png"), "gan_1d.STEPS = 2000", "gan_1d.STEPS = 700"))
     for hump, mean in zip(program["humps"], [-2, 2], strict=True):
         assert hump.mean().item() == approx(mean, abs=0.1)
         assert hump.std().item() == approx(0.5, rel=0.15)
@@ -129,7 +149,7 @@ def digits_program(convolutions):
     code = block("digits.png")
     if convolutions:
         call = "gan_1d.train(R, I, G, D)\n"
-        code = changed(code, call, block("ConvTranspose2d") + call)
+        code = replace_once(code, call, block("ConvTranspose2d") + call)
     return code
 
 
@@ -138,8 +158,41 @@ def test_digits(convolutions):
     code = digits_program(convolutions)
     images = np.random.default_rng(0).integers(0, 256, (500, 28, 28), dtype=np.uint8)
     np.savez("mnist.npz", x_train=images)
-    program = run(changed(code, "gan_1d.STEPS = 20_000", "gan_1d.STEPS = 1"))
+    program = run(replace_once(code, "gan_1d.STEPS = 20_000", "gan_1d.STEPS = 1"))
     assert program["fake"].shape == (25, 1, 28, 28)
     layers = [type(layer) for layer in program["D"]]
     assert (torch.nn.Conv2d in layers) == convolutions
     assert is_a_picture("digits.png")
+
+
+# ----- the developers' programs -----
+
+
+def test_a_row_of_bench(monkeypatch):
+    monkeypatch.setitem(bench.PARTS["The default"], "the default", {"STEPS": 5})
+    w1, tv, std = bench.learn("The default", "the default", 0)
+    assert w1 > 0.5
+    assert tv > 0.5
+    assert std < 0.5
+
+
+def test_the_loop_of_bench_is_that_of_the_script(monkeypatch):
+    part = "Choices of the script"
+    changes = {"STEPS": 5, "BATCH_SIZE": 16}
+    monkeypatch.setitem(bench.PARTS["The default"], "the default", changes)
+    monkeypatch.setitem(
+        bench.PARTS[part],
+        "the loop as bench.py writes it",
+        {**changes, **bench.PARTS[part]["the loop as bench.py writes it"]},
+    )
+    as_the_script = bench.learn("The default", "the default", 0)
+    assert bench.learn(part, "the loop as bench.py writes it", 0) == as_the_script
+
+
+def test_a_picture(monkeypatch, tmp_path):
+    import pictures  # which imports this file
+
+    monkeypatch.setattr(pictures, "GITHUB", tmp_path)
+    monkeypatch.setattr(bench, "COLLAPSE", {**bench.COLLAPSE, "STEPS": 40, "BATCH_SIZE": 16})
+    pictures.collapse()
+    assert is_a_picture("collapse.png")
