@@ -25,20 +25,20 @@ from torch.optim.optimizer import register_optimizer_step_post_hook  # noqa: E40
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-import bench  # noqa: E402
+import changes  # noqa: E402
 import gan_1d  # noqa: E402
 import test_readme  # noqa: E402
 
 GITHUB = ROOT / ".github"
 
 
-def play(changes, record=None, **constants):
-    """Run the script with changes; return G, and what record(G, D, z) returned after each step.
+def play(change, record=None, **constants):
+    """Run the script with a change; return G, and what record(G, D, z) returned after each step.
 
-    The changes are those of a row of bench.py, and constants.
+    The change is a row of changes.py. Other constants can be set beside it.
     """
     importlib.reload(gan_1d)
-    for name, value in {"DEVICE": "cpu", "SEED": 0, **changes, **constants}.items():
+    for name, value in {"DEVICE": "cpu", "SEED": 0, **change, **constants}.items():
         setattr(gan_1d, name, value)
     if "PLOT_FILE" not in constants:
         gan_1d.plot = lambda *_: None
@@ -47,7 +47,7 @@ def play(changes, record=None, **constants):
 
     def recording_train(R, I, G, D):
         with torch.random.fork_rng():  # so that the game has the same random numbers as without
-            z = I(5000)
+            z = I(2000)
 
         def hook(optimizer, *_):
             if record and optimizer.param_groups[0]["params"][0] is next(G.parameters()):
@@ -87,11 +87,11 @@ def legend_above(fig, ax, *others):
 
 
 def draw_rows(rows, columns, file):
-    """Draw the histograms of rows of bench.py, given as pairs of a title and changes."""
+    """Draw the histograms of rows of changes.py, given as pairs of a title and a change."""
     lines = len(rows) // columns
     fig, axes = plt.subplots(lines, columns, figsize=(8, 2.1 * lines + 0.4), layout="constrained")
-    for ax, (title, changes) in zip(axes.flat, rows, strict=True):
-        G, _ = play(changes)
+    for ax, (title, change) in zip(axes.flat, rows, strict=True):
+        G, _ = play(change)
         with torch.no_grad():
             real, fake = gan_1d.R(100_000), G(gan_1d.I(100_000))
         low, high = np.quantile(torch.cat([real, fake]), [0.0005, 0.9995])
@@ -136,12 +136,12 @@ def animation():
 
 
 def experiments():
-    rows = bench.PARTS["Predict, then run"]
+    rows = changes.PARTS["Predict, then run"]
     draw_rows([(title, rows[title]) for title in rows], 3, "experiments.png")
 
 
 def failures():
-    rows = bench.PARTS["What goes wrong"]
+    rows = changes.PARTS["What goes wrong"]
     names = {
         "humps far apart": "far humps, at -10 and 10",
         "D is too simple": "D too simple: D_HIDDEN = 2",
@@ -154,7 +154,7 @@ def failures():
 def collapse():
     x = torch.linspace(-2, 10, 200)[:, None]
     record = lambda G, D, z: (G(z).mean(), D(x).sigmoid())
-    _, records = play(bench.COLLAPSE, record)
+    _, records = play(changes.COLLAPSE, record)
     fig, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
     axes[0].axhline(4, color="C0", linestyle="--", label="real")
     axes[0].plot([mean for mean, _ in records.values()][:500], "C1", label="fake")

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "tests"))
 import bench  # noqa: E402
+import changes  # noqa: E402
 import gan_1d  # noqa: E402
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -169,30 +170,26 @@ def test_digits(convolutions):
 
 
 def test_a_row_of_bench(monkeypatch):
-    monkeypatch.setitem(bench.PARTS["The default"], "the default", {"STEPS": 5})
+    monkeypatch.setitem(changes.PARTS["The default"], "the default", {"STEPS": 5})
     w1, tv, std = bench.learn("The default", "the default", 0)
     assert w1 > 0.5
     assert tv > 0.5
     assert std < 0.5
 
 
-def test_the_loop_of_bench_is_that_of_the_script(monkeypatch):
-    part = "Choices of the script"
-    changes = {"STEPS": 5, "BATCH_SIZE": 16}
-    monkeypatch.setitem(bench.PARTS["The default"], "the default", changes)
-    monkeypatch.setitem(
-        bench.PARTS[part],
-        "the loop as bench.py writes it",
-        {**changes, **bench.PARTS[part]["the loop as bench.py writes it"]},
-    )
-    as_the_script = bench.learn("The default", "the default", 0)
-    assert bench.learn(part, "the loop as bench.py writes it", 0) == as_the_script
+def test_the_loop_of_changes_is_that_of_the_script(monkeypatch):
+    settings = {"STEPS": 5, "BATCH_SIZE": 16}
+    rows = changes.PARTS["The default"]
+    monkeypatch.setitem(rows, "the default", settings)
+    monkeypatch.setitem(rows, "the other loop", {**settings, "train": changes.game()})
+    of_the_script = bench.learn("The default", "the default", 0)
+    assert bench.learn("The default", "the other loop", 0) == of_the_script
 
 
 def test_a_picture(monkeypatch, tmp_path):
     import pictures  # which imports this file
 
     monkeypatch.setattr(pictures, "GITHUB", tmp_path)
-    monkeypatch.setattr(bench, "COLLAPSE", {**bench.COLLAPSE, "STEPS": 40, "BATCH_SIZE": 16})
+    monkeypatch.setattr(changes, "COLLAPSE", {**changes.COLLAPSE, "STEPS": 40, "BATCH_SIZE": 16})
     pictures.collapse()
     assert is_a_picture("collapse.png")
