@@ -26,8 +26,9 @@ from torch import nn
 # Data
 REAL_MEAN = 4.0  # G starts near 0; data more than about 25 REAL_STD away from there may be too far
 REAL_STD = 1.25  # standard deviation
-# Random numbers that G gets for each fake. With one, the histogram of the fakes has bumps, and ends
-# in a cliff. With two, the outermost fakes come from the corners of a square, so it fades out.
+# Random numbers that G gets for each fake. With one, the histogram of the fakes has more bumps, and
+# ends in a cliff on each side. With two, it fades out, because the outermost fakes come from the
+# corners of a square, where there is little of the noise.
 NOISE_DIM = 2
 
 # Networks
@@ -41,8 +42,8 @@ D_STEPS = 3  # updates of D in each of its turns; with fewer, the bell gets roug
 G_LR = 8e-3  # learning rate of G at the start; it falls to 0
 D_LR = 4e-3  # learning rate of D
 # How long Adam remembers past gradients (0.0 means not at all, so there is no momentum) and their
-# squares. With 0.9 for the first, the fakes may run to and fro as a single clump. With 0.999 for the
-# second, they may end as one if the data are far from 0.
+# squares. With 0.9 for the first, the fakes may run to and fro as a single clump. With 0.999 for
+# the second, they may end as a single point if the data are far from 0.
 BETAS = (0.0, 0.85)
 
 # Run
@@ -58,7 +59,10 @@ def R(n):
 
 
 def I(n):
-    """Return n noise vectors, shape (n, NOISE_DIM), uniform between -1.5 and 1.5."""
+    """Return n noise vectors, shape (n, NOISE_DIM), uniform between -1.5 and 1.5.
+
+    Noise between -1 and 1 does as well here, but worse if the data are far from 0.
+    """
     return 3 * torch.rand(n, NOISE_DIM, device=DEVICE) - 1.5
 
 
@@ -72,9 +76,10 @@ class Generator(nn.Module):
             nn.Linear(G_HIDDEN, G_HIDDEN), nn.Tanh(),
             nn.Linear(G_HIDDEN, 1),
         )
-        # G also learns the scale of its fakes, as a power of ten. Adam changes every weight by about
-        # G_LR, whatever the gradient is. That is little on the way from 0 to data around 100, but a
-        # change of the exponent multiplies. Without it, such fakes end as a single point.
+        # G also learns the scale of its fakes, as a power of ten. Adam changes every weight by
+        # about G_LR, whatever the gradient is. To reach a mean of 100, the weights alone would need
+        # so many updates in one direction that all the last tanh units would be stuck at -1 or 1,
+        # and all fakes would be the same. But a change of the exponent multiplies.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -92,8 +97,8 @@ class Discriminator(nn.Module):
     def __init__(self, real):
         super().__init__()
         self.net = nn.Sequential(
-            # Unlike tanh, leaky ReLU has a slope everywhere, so G gets a gradient from D even if
-            # its fakes are far from all real samples.
+            # Far from 0, tanh is flat. Leaky ReLU has a slope everywhere, so G gets a gradient from
+            # D even if its fakes are far from all real samples.
             nn.Linear(1, D_HIDDEN), nn.LeakyReLU(0.2),
             nn.Linear(D_HIDDEN, D_HIDDEN), nn.LeakyReLU(0.2),
             nn.Linear(D_HIDDEN, 1),
@@ -129,12 +134,13 @@ def train(R, I, G, D):
     opt_g = torch.optim.Adam(G.parameters(), lr=G_LR, betas=BETAS)
 
     # Each net answers the last move of the other. At constant learning rates they would go on like
-    # that and swing around the goal, so G's rate falls to 0. D's does not. If it did, D would notice
-    # too little of what is still wrong, and the final distance would be several times as large.
+    # that and swing around the goal, so G's rate falls to 0. D's stays as it is, so that D goes on
+    # learning what is still wrong. If it fell as well, the distance printed at the end would be
+    # several times as large.
     sched_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS, power=1.5)
 
-    # The progress of the fakes is always measured on the same noise. Most of it happens early, so
-    # the steps to plot lie close together at first, and then farther and farther apart.
+    # How the fakes change is always measured on the same noise. Most happens early, so the steps to
+    # plot lie close together at first, and then farther and farther apart.
     many_real = R(5000)
     same_z = I(2000)
     steps_to_plot = np.geomspace(1, max(1, STEPS), 100).round()
@@ -145,7 +151,7 @@ def train(R, I, G, D):
         # the correct labels, 1 for real samples and 0 for fakes.
         for _ in range(D_STEPS):
             real = R(BATCH_SIZE)
-            fake = G(I(BATCH_SIZE)).detach()  # It is D's turn, so G needs no gradient.
+            fake = G(I(BATCH_SIZE)).detach()  # G needs no gradient now, which saves work.
             real_logits = D(real)
             fake_logits = D(fake)
             loss_d = bce(real_logits, 1) + bce(fake_logits, 0)
@@ -175,9 +181,9 @@ def train(R, I, G, D):
         if to_plot:
             history.append((step, mean, std))
         if to_print:
-            # Each column has a name, a value and a goal, which is the value for perfect fakes. D
-            # could only guess then. Each of its answers, 1/2, would cost -ln(1/2) = ln 2, and its
-            # loss adds up two of them, one for real samples and one for fakes.
+            # Each column has a name, a value and a goal, which is the value if the fakes are
+            # perfect. D's best answer to every sample is then 1/2. It costs -ln(1/2) = ln 2, and
+            # D's loss adds up two such costs, one for real samples and one for fakes.
             columns = {
                 "D loss": (loss_d, 2 * np.log(2)),
                 "G loss": (loss_g, np.log(2)),
@@ -249,8 +255,8 @@ def plot(history, real, fake, D):
     ax_d.set(ylabel="D(x)", ylim=(0, 1.25), yticks=[0, 0.5, 1])
     ax_d.legend(loc="upper right")
 
-    # The sorted samples, thinned out: at a share of 1/2, for example, you see both medians. The mean
-    # gap between the two curves, in standard deviations of R, is the distance of describe.
+    # The sorted samples, thinned out: at a share of 1/2, for example, you see both medians. The
+    # mean gap between the two curves, in standard deviations of R, is the distance of describe.
     ax = axes[1, 1]
     share = np.linspace(0, 1, 500)
     ax.plot(share, np.quantile(real, share), "C0--", label="real")
@@ -283,7 +289,7 @@ def main():
     G.eval()  # Batch norm and dropout, if you add them, behave differently in training.
     D.eval()
 
-    # Both rows are compared with the same real samples. Other real samples differ by chance, too.
+    # Both distances are from the same real samples. That of other real samples is due to chance.
     fake = G(I(100_000)).detach()
     other_real = R(100_000)
     rows = {"real": describe(other_real, real), "fake": describe(fake, real)}

@@ -67,7 +67,7 @@ def table(part, names, pool):
         seeds = changes.number_of_seeds(part, name)
         runs = pool.starmap(learn, [(part, name, seed) for seed in range(seeds)], chunksize=1)
         w1, tv, std = zip(*runs)
-        lost = sum(distance > 0.2 for distance in w1)
+        lost = sum(not distance <= 0.2 for distance in w1)  # or not a number
         cells = statistics.median(w1), max(w1), lost, statistics.median(tv), min(std), max(std)
         yield f"| {name} | {seeds} |" + "".join(f" {cell:.2g} |" for cell in cells)
 

@@ -88,9 +88,11 @@ def legend_above(fig, ax, *others):
 
 def draw_rows(rows, columns, file):
     """Draw the histograms of rows of changes.py, given as pairs of a title and a change."""
-    lines = len(rows) // columns
+    lines = -(-len(rows) // columns)
     fig, axes = plt.subplots(lines, columns, figsize=(8, 2.1 * lines + 0.4), layout="constrained")
-    for ax, (title, change) in zip(axes.flat, rows, strict=True):
+    for ax in axes.flat[len(rows) :]:
+        ax.remove()
+    for ax, (title, change) in zip(axes.flat, rows):
         G, _ = play(change)
         with torch.no_grad():
             real, fake = gan_1d.R(100_000), G(gan_1d.I(100_000))
@@ -135,20 +137,46 @@ def animation():
     FuncAnimation(fig, draw, steps).save(GITHUB / "gan_1d.gif", writer=writer, dpi=80)
 
 
+def shape():
+    """Histograms with one noise number and with two, and G over the square of the two."""
+    fig, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
+    for ax, number in zip(axes, [1, 2]):
+        G, _ = play({"NOISE_DIM": number})
+        real = gan_1d.R(100_000)
+        draw_histograms(ax, real, G(gan_1d.I(100_000)).detach(), -0.5, 8.5)
+        ax.set(title=f"NOISE_DIM = {number}", xlabel="x", yticks=[])
+    z = torch.linspace(-1.5, 1.5, 200)
+    square = torch.cartesian_prod(z, z)
+    x = G(square).detach().reshape(200, 200)
+    tenths = np.quantile(real, np.linspace(0, 1, 11))
+    tenths[[0, -1]] = -100, 100
+    colors = plt.get_cmap("viridis")(np.linspace(0, 1, 10))
+    ax = axes[2]
+    ax.contourf(z, z, x.T, tenths, colors=colors)
+    lines = ax.contour(z, z, x.T, tenths[1:-1], colors="white", linewidths=0.8)
+    ax.clabel(lines, fmt="%.1f", fontsize=7)
+    ax.set(title="G with NOISE_DIM = 2", xlabel="first number", ylabel="second number")
+    ax.set(aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+    legend_above(fig, axes[0])
+    fig.savefig(GITHUB / "shape.png", dpi=100)
+
+
 def experiments():
     rows = changes.PARTS["Predict, then run"]
-    draw_rows([(title, rows[title]) for title in rows], 3, "experiments.png")
+    draw_rows([(title, rows[title]) for title in rows], 4, "experiments.png")
 
 
 def failures():
+    """Each with a seed whose distance is near the median of 20."""
     rows = changes.PARTS["What goes wrong"]
     names = {
-        "humps far apart": "far humps, at -10 and 10",
-        "D is too simple": "D too simple: D_HIDDEN = 2",
-        "D ends with a sigmoid": "a sigmoid at the end of D",
-        "G is too fast": "G too fast: G_LR = 0.1",
+        "a hump with a tenth of the data": ("a hump with a tenth", 0),
+        "D is too simple": ("D too simple: D_HIDDEN = 2", 15),
+        "D ends with a sigmoid": ("a sigmoid at the end of D", 14),
+        "G is too fast": ("G too fast: G_LR = 0.1", 0),
     }
-    draw_rows([(title, rows[name]) for title, name in names.items()], 2, "failures.png")
+    pairs = [(title, {**rows[name], "SEED": seed}) for title, (name, seed) in names.items()]
+    draw_rows(pairs, 2, "failures.png")
 
 
 def collapse():
@@ -207,7 +235,7 @@ def main():
     if names[:1] == ["digits"]:
         digits(Path(names[1]).resolve())
         return
-    makers = [script, animation, experiments, failures, collapse, sine, conditional]
+    makers = [script, animation, shape, experiments, failures, collapse, sine, conditional]
     by_name = {make.__name__: make for make in makers}
     for name in names or by_name:
         by_name[name]()

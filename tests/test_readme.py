@@ -4,6 +4,7 @@ import importlib
 import inspect
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -28,7 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 def block(word):
     """The one block of Python in the README that contains this word."""
-    [code] = [code for code in re.findall(r"```python\n(.*?)```", README, re.S) if word in code]
+    blocks = re.findall(r"```python\n(.*?) *```", README, re.S)
+    [code] = [textwrap.dedent(code) for code in blocks if word in code]
     return code
 
 
@@ -86,17 +88,16 @@ def replace_once(text, old, new):
 
 
 @pytest.mark.parametrize(
-    "start, mean, std",
+    "code, mean, std",
     [
-        ("2 * torch.randn", 0, (2**2 + 0.5**2) ** 0.5),  # humps at -2 and 2, each 0.5 wide
-        ("10 * torch.randn", 0, (10**2 + 0.5**2) ** 0.5),
-        ("torch.empty", 1, 1),  # exponential
+        (block("exponential_()").splitlines()[0], 0, (2**2 + 0.5**2) ** 0.5),  # humps at -2 and 2
+        (block("exponential_()").splitlines()[1], 1, 1),
+        (block("in_small_hump"), 2.4, (0.1 * 0.9 * 6**2 + 0.5**2) ** 0.5),
     ],
 )
-def test_each_return_line_for_R_gives_the_samples_that_the_text_tells_of(start, mean, std):
-    [line] = [line for line in README.splitlines() if line.startswith(f"    return {start}")]
+def test_each_body_for_R_gives_the_samples_that_the_text_tells_of(code, mean, std):
     module = {"torch": torch, "DEVICE": "cpu"}
-    exec("def R(n):\n" + line, module)
+    exec("def R(n):\n" + textwrap.indent(code, "    "), module)
     torch.manual_seed(0)
     x = module["R"](100_000)
     assert x.shape == (100_000, 1)
@@ -121,14 +122,86 @@ def test_without_detach_the_same_generator_comes_out(monkeypatch):
     assert weights[0] == weights[1]
 
 
+def test_the_saved_nets_are_loaded():
+    torch.manual_seed(0)
+    G, D = gan_1d.Generator(), gan_1d.Discriminator(gan_1d.R(1000).cpu())
+    torch.save(G.state_dict(), "G.pt")
+    torch.save(D.state_dict(), "D.pt")
+    program = run(block("G.pt"))
+    for saved, loaded in (G, program["G"]), (D, program["D"]):
+        for name, tensor in saved.state_dict().items():
+            assert torch.equal(tensor, loaded.state_dict()[name].cpu())
+
+
+def own_data_program(steps):
+    few_steps = f"import gan_1d\ngan_1d.STEPS = {steps}\n"
+    return replace_once(block("fakes.txt"), "import gan_1d\n", few_steps)
+
+
 def test_the_users_own_data():
     data = np.random.default_rng(0).normal(170, 10, 2000)
     np.savetxt("numbers.txt", data)
-    run(replace_once(block("numbers.txt"), "import gan_1d\n", "import gan_1d\ngan_1d.STEPS = 300\n"))
+    run(own_data_program(300))
     fake = np.loadtxt("fakes.txt")
     assert fake.shape == (2000,)
     assert fake.mean() == approx(data.mean(), abs=1)
     assert fake.std() == approx(data.std(), rel=0.1)
+
+
+def test_data_far_from_0_keep_their_digits():
+    data = 1_764_367_200 + np.random.default_rng(0).uniform(0, 300, 2000)
+    np.savetxt("numbers.txt", data, fmt="%.3f")
+    run(own_data_program(1))
+    assert len(np.unique(np.loadtxt("fakes.txt"))) > 1900
+
+
+def test_data_that_are_all_the_same_are_refused_in_these_words():
+    np.savetxt("numbers.txt", np.full(100, 0.1))
+    with pytest.raises(AssertionError, match="the same"):
+        run(own_data_program(1))
+
+
+@pytest.mark.parametrize(
+    "words, x",
+    [
+        (["np.unique"], [0.0, 2.0, 2.0, 3.5, 0.0, 10.0]),
+        (["np.log"], [0.1, 2.0, 500.0]),
+        (["np.unique", "np.log"], [0.0, 0.0, 0.5, 0.0, 40.0, 0.5]),
+    ],
+)
+def test_what_prepares_the_data_is_undone(words, x):
+    program = {"np": np, "x": np.array(x)}
+    at_b = []
+    for word in words:
+        before, after = block(word).split("# at B:\n")
+        exec(before, program)
+        at_b.insert(0, after)
+    assert not np.array_equal(program["x"], x)
+    program["fake"] = program["x"]
+    for code in at_b:
+        exec(code, program)
+    assert program["fake"] == approx(np.array(x))
+
+
+def test_fakes_outside_are_rounded_to_the_nearest_value():
+    program = {"np": np, "x": np.array([1.0, 2.0, 5.0]), "fake": np.array([-3.0, 1.9, 4.9, 99.0])}
+    exec(block("np.unique"), program)
+    assert program["fake"].tolist() == [1, 1, 2, 5]
+
+
+def test_a_table_with_a_header_and_missing_values():
+    Path("numbers.txt").write_text("a,b,c\n1,x,3.5\n2,y,\n3,z,4.5\n", encoding="utf-8")
+    program = {"np": np}
+    exec(block("genfromtxt"), program)
+    assert program["x"].tolist() == [3.5, 4.5]
+
+
+def test_the_distance_between_sets_of_unequal_sizes():
+    program = {"np": np}
+    exec(block("def distance"), program)
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(4, 1, 20_000), rng.normal(4.5, 1, 30_000)
+    assert program["distance"](a, b) == approx(0.5, abs=0.05)
 
 
 def test_the_sine_curve():
