@@ -9,6 +9,9 @@ the mean of R to 4 above: the share of the fakes that would have to change bins.
 deviation of the fakes, divided by that of R. Each is measured on 100,000 fakes. "lost" counts the
 seeds whose W1 is above 0.2, more than that of a flat block, which has 0.15. Of data with humps, such
 a run has usually lost a hump.
+
+Seeds differ. The row "the default" shows by how much, so a row of five seeds that differs from it
+by less than that says nothing.
 """
 
 import contextlib
@@ -169,6 +172,9 @@ def main():
             for line in table(part, names, pool):
                 report.append(line)
                 print(line, flush=True)
+            if part in changes.NOTES:
+                report.append("")
+                report.extend(f"- {name}: {changes.NOTES[part][name]}" for name in names)
     if not words:
         report.append("\n## Time\n")
         report.extend(cost())

@@ -795,6 +795,10 @@ REASONS = {
         {"train": game(optimizers_d=amsgrad)}, "Which of the two nets is it?"),
     "AMSGrad in G only": (
         {"train": game(optimizers_g=amsgrad)}, "The same."),
+    "AMSGrad in D only, D_LR = 1.2e-2": (
+        {"train": game(optimizers_d=amsgrad), "D_LR": 1.2e-2},
+        "D's gradients get smaller in the course of the game, and AMSGrad never lets its steps grow "
+        "again. If D becomes too slow for this reason, three times the rate should help."),
     "AMSGrad that forgets its maximum once": (
         optimizers(amsgrad_that_forgets),
         "AMSGrad divides by the largest average gradient so far. If the large gradients of the "
@@ -840,6 +844,25 @@ if not hasattr(torch.optim, "Muon"):
 
 PARTS["The usual advice"] = {name: change for name, (change, _) in ADVICE.items()}
 PARTS["Why"] = {name: change for name, (change, _) in REASONS.items()}
+PARTS["The best of the advice, elsewhere"] = {
+    f"{name}, {place}": {**change, **data}
+    for place, data in {
+        "mean 20": {"REAL_MEAN": 20.0},
+        "mean 170, std 10": normal(170, 10),
+        "humps at -4 and 4": {"R": humps(4.0)},
+    }.items()
+    for name, change in {
+        "the default": {},
+        "NOISE_DIM = 8": ADVICE["NOISE_DIM = 8"][0],
+        "least squares": ADVICE["least squares"][0],
+        "batch norm in D, real and fake in one batch": ADVICE[
+            "batch norm in D, real and fake in one batch"][0],
+    }.items()
+}
+NOTES = {
+    "The usual advice": {name: note for name, (_, note) in ADVICE.items()},
+    "Why": {name: note for name, (_, note) in REASONS.items()},
+}
 
 
 def number_of_seeds(part, name):

@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 import bench  # noqa: E402
 import changes  # noqa: E402
 import gan_1d  # noqa: E402
+from test_gan_1d import CONSTANTS  # noqa: E402
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 plt.switch_backend("Agg")  # No test opens a window.
@@ -34,9 +35,16 @@ def block(word):
     return code
 
 
+def start_anew():
+    """Undo what an earlier program has set, and what you may have changed in the script."""
+    importlib.reload(gan_1d)
+    for name, value in {**CONSTANTS, "BATCH_SIZE": 512, "STEPS": 900}.items():
+        setattr(gan_1d, name, value)
+
+
 def run(code):
     """Run code as a program of its own, in the current folder; return its variables by name."""
-    importlib.reload(gan_1d)  # undoes what an earlier program has set
+    start_anew()
     program = {"__name__": "__main__"}
     exec(code, program)
     plt.close("all")
@@ -48,6 +56,7 @@ def in_an_empty_folder_without_a_window(monkeypatch, tmp_path):
     """Run each program in a folder of its own, and undo afterwards what it has set."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(plt, "show", lambda: None)
+    start_anew()
     yield
     importlib.reload(gan_1d)
     torch.set_default_device(None)
@@ -70,7 +79,6 @@ def test_the_game_in_code_is_that_of_the_script():
 
 
 def test_the_printed_lines_have_the_header_and_the_goal_of_the_script(monkeypatch, capsys):
-    monkeypatch.setattr(gan_1d, "DEVICE", "cpu")
     monkeypatch.setattr(gan_1d, "STEPS", 1)
     gan_1d.main()
     [shown] = re.findall(r"```text\n(Training on.*?)```", README, re.S)
@@ -107,7 +115,6 @@ def test_each_body_for_R_gives_the_samples_that_the_text_tells_of(code, mean, st
 
 
 def test_without_detach_the_same_generator_comes_out(monkeypatch):
-    monkeypatch.setattr(gan_1d, "DEVICE", "cpu")
     monkeypatch.setattr(gan_1d, "STEPS", 5)
     detached = "fake = G(I(BATCH_SIZE)).detach()"
     source = replace_once(inspect.getsource(gan_1d.train), detached, "fake = G(I(BATCH_SIZE))")
@@ -124,7 +131,7 @@ def test_without_detach_the_same_generator_comes_out(monkeypatch):
 
 def test_the_saved_nets_are_loaded():
     torch.manual_seed(0)
-    G, D = gan_1d.Generator(), gan_1d.Discriminator(gan_1d.R(1000).cpu())
+    G, D = gan_1d.Generator(), gan_1d.Discriminator(gan_1d.R(1000))
     torch.save(G.state_dict(), "G.pt")
     torch.save(D.state_dict(), "D.pt")
     program = run(block("G.pt"))
@@ -243,7 +250,8 @@ def test_digits(convolutions):
 
 
 def test_a_row_of_bench(monkeypatch):
-    monkeypatch.setitem(changes.PARTS["The default"], "the default", {"STEPS": 5})
+    settings = {**CONSTANTS, "STEPS": 5}
+    monkeypatch.setitem(changes.PARTS["The default"], "the default", settings)
     w1, tv, std = bench.learn("The default", "the default", 0)
     assert w1 > 0.5
     assert tv > 0.5
@@ -251,7 +259,7 @@ def test_a_row_of_bench(monkeypatch):
 
 
 def test_the_loop_of_changes_is_that_of_the_script(monkeypatch):
-    settings = {"STEPS": 5, "BATCH_SIZE": 16}
+    settings = {**CONSTANTS, "STEPS": 5}
     rows = changes.PARTS["The default"]
     monkeypatch.setitem(rows, "the default", settings)
     monkeypatch.setitem(rows, "the other loop", {**settings, "train": changes.game()})
