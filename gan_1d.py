@@ -27,8 +27,8 @@ from torch import nn
 REAL_MEAN = 4.0  # G starts near 0; data more than about 25 REAL_STD away from there may be too far
 REAL_STD = 1.25  # standard deviation
 # Random numbers that G gets for each fake. With one, the histogram of the fakes has more bumps, and
-# ends in a cliff on each side. With two, it fades out, because the outermost fakes come from the
-# corners of a square, where there is little of the noise.
+# ends in a cliff on each side. With two, it fades out, because the outermost fakes come from small
+# parts of a square, such as its corners.
 NOISE_DIM = 2
 
 # Networks
@@ -41,9 +41,9 @@ STEPS = 900  # in each step D has its turn, then G
 D_STEPS = 3  # updates of D in each of its turns; with fewer, the bell gets rougher
 G_LR = 8e-3  # learning rate of G at the start; it falls to 0
 D_LR = 4e-3  # learning rate of D
-# How long Adam remembers past gradients (0.0 means not at all, so there is no momentum) and their
-# squares. With 0.9 for the first, the fakes may run to and fro as a single clump. With 0.999 for
-# the second, they may end as a single point if the data are far from 0.
+# The first beta says how long Adam remembers past gradients. 0.0 means not at all, so there is no
+# momentum. With 0.9, the fakes may run back and forth as a single clump. The second is for their
+# squares. With 0.999, the fakes may end as a single point if the data are far from 0.
 BETAS = (0.0, 0.85)
 
 # Run
@@ -77,9 +77,9 @@ class Generator(nn.Module):
             nn.Linear(G_HIDDEN, 1),
         )
         # G also learns the scale of its fakes, as a power of ten. Adam changes every weight by
-        # about G_LR, whatever the gradient is. To reach a mean of 100, the weights alone would need
-        # so many updates in one direction that all the last tanh units would be stuck at -1 or 1,
-        # and all fakes would be the same. But a change of the exponent multiplies.
+        # about G_LR, whatever the gradient is. To reach a mean of 100, all weights would have to
+        # grow so far that the last tanh units are stuck at -1 or 1, whatever the noise, and all
+        # fakes are the same. But a change of the exponent multiplies.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -120,8 +120,8 @@ def bce(logits, label):
 
 
 def train(R, I, G, D):
-    """Train G and D, and return the history of the game: a list of tuples (step, mean, std), the
-    mean and the standard deviation of the fakes after some of the steps.
+    """Train G and D, and return the history of the game: a list of tuples (step, mean, std), with
+    the mean and the standard deviation of the fakes after that step, for some of the steps.
 
     This is Algorithm 1 of Goodfellow et al. (2014), except that G has the other loss that their
     section 3 suggests, as in most GANs since. R, I, G and D can be any functions and modules that
@@ -139,8 +139,8 @@ def train(R, I, G, D):
     # several times as large.
     sched_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS, power=1.5)
 
-    # How the fakes change is always measured on the same noise. Most happens early, so the steps to
-    # plot lie close together at first, and then farther and farther apart.
+    # How the fakes change is always measured on the same noise. Most of the change is
+    # early, so the steps to plot lie close together at first, and then farther and farther apart.
     many_real = R(5000)
     same_z = I(2000)
     steps_to_plot = np.geomspace(1, max(1, STEPS), 100).round()

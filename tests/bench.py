@@ -7,7 +7,7 @@ W1 is the script's own distance between fakes and real samples, in standard devi
 half of the summed difference between two histograms of 64 bins, from 4 standard deviations below
 the mean of R to 4 above: the share of the fakes that would have to change bins. std is the standard
 deviation of the fakes, divided by that of R. Each is measured on 100,000 fakes. "lost" counts the
-seeds whose W1 is above 0.2, more than that of a flat block, which has 0.15. Of data with humps, such
+seeds whose W1 is above 0.2, which is more than the 0.15 of a flat block. Of data with humps, such
 a run has usually lost a hump.
 
 Seeds differ. The row "the default" shows by how much, so a row of five seeds that differs from it

@@ -767,8 +767,8 @@ ADVICE = {
 REASONS = {
     "WGAN-GP, weight 1": (
         losses(gradient_penalty(1), wasserstein_g),
-        "To turn around, D's slope must pass 0, where the two-sided penalty is a wall. So the fakes "
-        "should swing less with a lower wall, and not at all with a penalty that has none "
+        "To turn around, D's slope must pass 0, where the two-sided penalty is a wall. So the "
+        "fakes should swing less with a lower wall, and not at all with a penalty that has none "
         "(one-sided)."),
     "Xavier's weights, PyTorch's biases": (
         in_both(weights=nn.init.xavier_uniform_),
@@ -797,8 +797,8 @@ REASONS = {
         {"train": game(optimizers_g=amsgrad)}, "The same."),
     "AMSGrad in D only, D_LR = 1.2e-2": (
         {"train": game(optimizers_d=amsgrad), "D_LR": 1.2e-2},
-        "D's gradients get smaller in the course of the game, and AMSGrad never lets its steps grow "
-        "again. If D becomes too slow for this reason, three times the rate should help."),
+        "D's gradients get smaller in the course of the game, and AMSGrad never lets its steps "
+        "grow again. If D becomes too slow for this reason, three times the rate should help."),
     "AMSGrad that forgets its maximum once": (
         optimizers(amsgrad_that_forgets),
         "AMSGrad divides by the largest average gradient so far. If the large gradients of the "

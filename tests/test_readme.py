@@ -1,4 +1,4 @@
-"""Runs the code of README.md as pasted, and one cheap row and picture of bench.py and pictures.py."""
+"""Runs the code of README.md as pasted, and a cheap row of bench.py and picture of pictures.py."""
 
 import importlib
 import inspect
@@ -204,8 +204,9 @@ def test_a_table_with_a_header_and_missing_values():
 
 
 def test_the_distance_between_sets_of_unequal_sizes():
-    program = {"np": np}
+    program = {"np": np, "x": np.arange(7.0)}
     exec(block("def distance"), program)
+    assert sorted([*program["kept"], *program["x"]]) == [*range(7)]
     rng = np.random.default_rng(0)
     a, b = rng.normal(4, 1, 20_000), rng.normal(4.5, 1, 30_000)
     assert program["distance"](a, b) == approx(0.5, abs=0.05)
@@ -218,7 +219,8 @@ def test_the_sine_curve():
 
 
 def test_two_humps_on_demand():
-    program = run(replace_once(block("conditional.png"), "gan_1d.STEPS = 2000", "gan_1d.STEPS = 700"))
+    code = block("conditional.png")
+    program = run(replace_once(code, "gan_1d.STEPS = 2000", "gan_1d.STEPS = 700"))
     for hump, mean in zip(program["humps"], [-2, 2], strict=True):
         assert hump.mean().item() == approx(mean, abs=0.1)
         assert hump.std().item() == approx(0.5, rel=0.15)
