@@ -24,10 +24,10 @@ import torch.nn.functional as F
 from torch import nn
 
 # Data
-REAL_MEAN = 4.0  # G starts near 0; data more than about 25 REAL_STD away from there may be too far
+REAL_MEAN = 4.0  # G starts near 0; more than 25 REAL_STD away, or beyond 700, may be too far
 REAL_STD = 1.25  # standard deviation
-# Random numbers that G gets for each fake. With one, the histogram of the fakes has more bumps, and
-# ends in a cliff on each side. With two, it fades out, because the outermost fakes come from small
+# Random numbers that G gets for each fake. With one, the histogram of the fakes ends in a cliff on
+# each side. With two, it is smoother, and it fades out, because the outermost fakes come from small
 # parts of a square, such as its corners.
 NOISE_DIM = 2
 
@@ -77,9 +77,9 @@ class Generator(nn.Module):
             nn.Linear(G_HIDDEN, 1),
         )
         # G also learns the scale of its fakes, as a power of ten. Adam changes every weight by
-        # about G_LR, whatever the gradient is. To reach a mean of 100, all weights would have to
-        # grow so far that the last tanh units are stuck at -1 or 1, whatever the noise, and all
-        # fakes are the same. But a change of the exponent multiplies.
+        # about G_LR, whatever the size of the gradient. To reach a mean of 100, all weights would
+        # have to grow so far that the last tanh units are stuck at -1 or 1, whatever the noise, and
+        # all fakes are the same. But a change of the exponent multiplies.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -142,7 +142,7 @@ def train(R, I, G, D):
     # How the fakes change is always measured on the same noise. Most of the change is
     # early, so the steps to plot lie close together at first, and then farther and farther apart.
     many_real = R(5000)
-    same_z = I(2000)
+    fixed_z = I(2000)
     steps_to_plot = np.geomspace(1, max(1, STEPS), 100).round()
     history = []
 
@@ -175,7 +175,7 @@ def train(R, I, G, D):
         to_plot = step in steps_to_plot
         to_print = step == 1 or step == STEPS or step % LOG_EVERY == 0
         if to_plot or to_print:
-            fake = G(same_z).detach()
+            fake = G(fixed_z).detach()
             mean = fake.mean().item()
             std = fake.std().item()
         if to_plot:
@@ -183,7 +183,8 @@ def train(R, I, G, D):
         if to_print:
             # Each column has a name, a value and a goal, which is the value if the fakes are
             # perfect. D's best answer to every sample is then 1/2. It costs -ln(1/2) = ln 2, and
-            # D's loss adds up two such costs, one for real samples and one for fakes.
+            # D's loss adds up two such costs, one for real samples and one for fakes. (Another loss
+            # has other goals.) The format #10.4g shows four digits, whatever the size of a number.
             columns = {
                 "D loss": (loss_d, 2 * np.log(2)),
                 "G loss": (loss_g, np.log(2)),
