@@ -175,6 +175,9 @@ def main():
             if part in changes.NOTES:
                 report.append("")
                 report.extend(f"- {name}: {changes.NOTES[part][name]}" for name in names)
+            if part == "The usual advice":
+                report.append("\nThe ten rows that a learner should see:\n")
+                report.extend(f"- {name}: {why}" for name, why in changes.TEN.items())
     if not words:
         report.append("\n## Time\n")
         report.extend(cost())

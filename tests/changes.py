@@ -763,6 +763,21 @@ ADVICE = {
     "BATCH_SIZE = 32": ({"BATCH_SIZE": 32}, "small batches, for the noise that they add"),
 }
 
+# The rows that a learner should see.
+
+TEN = {
+    "normal noise": "It gives the solution away.",
+    "label smoothing": "It changes nothing here.",
+    "least squares": "It does as well as cross-entropy.",
+    "WGAN-GP": "To turn the fakes around, D's slope must pass 0, where the penalty is high.",
+    "batch norm in D, real and fake apart": "D cannot see where the fakes lie as a whole.",
+    "dropout in D": "It makes D's answers noisy.",
+    "D's rate four times G's": "Here, D does better with half of G's rate.",
+    "cosine for both rates": "D comes to rest while something is still wrong.",
+    "SGD": "The learned exponent runs away, and G's gradient vanishes.",
+    "D sees mean and std of its batch": "Both come out right, and the shape is wrong.",
+}
+
 # Each row tests an explanation of a row above. The note says what it would have to show.
 
 REASONS = {
