@@ -24,11 +24,11 @@ import torch.nn.functional as F
 from torch import nn
 
 # Data
-REAL_MEAN = 4.0  # G starts near 0; more than 25 REAL_STD away, or beyond 700, may be too far
+REAL_MEAN = 4.0  # G starts near 0, and may not get farther than 25 REAL_STD, or farther than 700
 REAL_STD = 1.25  # standard deviation
 # Random numbers that G gets for each fake. With one, the histogram of the fakes ends in a cliff on
-# each side. With two, it is smoother, and it fades out, because the outermost fakes come from small
-# parts of a square, such as its corners.
+# each side. With two, its ends fade out, because the outermost fakes come from small parts of a
+# square, such as its corners.
 NOISE_DIM = 2
 
 # Networks
@@ -42,8 +42,9 @@ D_STEPS = 3  # updates of D in each of its turns; with fewer, the bell gets roug
 G_LR = 8e-3  # learning rate of G at the start; it falls to 0
 D_LR = 4e-3  # learning rate of D
 # The first beta says how long Adam remembers past gradients. 0.0 means not at all, so there is no
-# momentum. With 0.9, the fakes may run back and forth as a single clump. The second is for their
-# squares. With 0.999, the fakes may end as a single point if the data are far from 0.
+# momentum. With 0.9, the fakes may run back and forth as a single clump. The second says how long
+# Adam remembers the squares of gradients. With 0.999, the fakes may end as a single point if the
+# data are far from 0.
 BETAS = (0.0, 0.85)
 
 # Run
@@ -77,9 +78,9 @@ class Generator(nn.Module):
             nn.Linear(G_HIDDEN, 1),
         )
         # G also learns the scale of its fakes, as a power of ten. Adam changes every weight by
-        # about G_LR, whatever the size of the gradient. To reach a mean of 100, all weights would
-        # have to grow so far that the last tanh units are stuck at -1 or 1, whatever the noise, and
-        # all fakes are the same. But a change of the exponent multiplies.
+        # about G_LR, whatever the size of the gradient. Without the exponent, the weights would
+        # grow so large on the way to a mean of 100 that the last tanh units would be stuck at -1
+        # or 1, and all fakes would be the same. But a change of the exponent multiplies all fakes.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -184,7 +185,8 @@ def train(R, I, G, D):
             # Each column has a name, a value and a goal, which is the value if the fakes are
             # perfect. D's best answer to every sample is then 1/2. It costs -ln(1/2) = ln 2, and
             # D's loss adds up two such costs, one for real samples and one for fakes. (Another loss
-            # has other goals.) The format #10.4g shows four digits, whatever the size of a number.
+            # has other goals.) But losses at the goal do not prove that the fakes are perfect,
+            # because D may overlook a difference. The format #10.4g shows four digits.
             columns = {
                 "D loss": (loss_d, 2 * np.log(2)),
                 "G loss": (loss_g, np.log(2)),
@@ -290,7 +292,7 @@ def main():
     G.eval()  # Batch norm and dropout, if you add them, behave differently in training.
     D.eval()
 
-    # Both distances are from the same real samples. That of other real samples is due to chance.
+    # Each distance is that from the samples in real. For other_real, it is due to chance alone.
     fake = G(I(100_000)).detach()
     other_real = R(100_000)
     rows = {"real": describe(other_real, real), "fake": describe(fake, real)}

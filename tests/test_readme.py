@@ -203,13 +203,14 @@ def test_a_table_with_a_header_and_missing_values():
     assert program["x"].tolist() == [3.5, 4.5]
 
 
-def test_the_distance_between_sets_of_unequal_sizes():
-    program = {"np": np, "x": np.arange(7.0)}
-    exec(block("def distance"), program)
-    assert sorted([*program["kept"], *program["x"]]) == [*range(7)]
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(4, 1, 20_000), rng.normal(4.5, 1, 30_000)
-    assert program["distance"](a, b) == approx(0.5, abs=0.05)
+def test_the_fakes_are_compared_with_the_half_that_was_held_back(capsys):
+    x = np.random.default_rng(0).permutation(np.arange(20_000.0))
+    program = {"np": np, "x": x, "fake": x + 0.5 * x.std()}
+    exec(block("kept, x"), program)
+    assert sorted([*program["kept"], *program["x"]]) == sorted(x)
+    fakes, training_half = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
+    assert fakes == approx(0.5, abs=0.02)
+    assert training_half < 0.02
 
 
 def test_the_sine_curve():
