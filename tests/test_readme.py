@@ -208,7 +208,8 @@ def test_the_fakes_are_compared_with_the_half_that_was_held_back(capsys):
     program = {"np": np, "x": x, "fake": x + 0.5 * x.std()}
     exec(block("kept, x"), program)
     assert sorted([*program["kept"], *program["x"]]) == sorted(x)
-    fakes, training_half = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
+    lines = capsys.readouterr().out.splitlines()
+    fakes, training_half = [float(line.split()[-1]) for line in lines]
     assert fakes == approx(0.5, abs=0.02)
     assert training_half < 0.02
 
