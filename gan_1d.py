@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import nn
 
 # Data
-REAL_MEAN = 4.0  # G starts near 0, and may not get farther than 25 REAL_STD, or farther than 700
+REAL_MEAN = 4.0  # the fakes start at 0; more than 25 REAL_STD or 700 away, training may fail
 REAL_STD = 1.25  # standard deviation
 # Random numbers that G gets for each fake. With one, the histogram of the fakes ends in a cliff on
 # each side. With two, its ends fade out, because the outermost fakes come from small parts of a
@@ -162,8 +162,8 @@ def train(R, I, G, D):
 
         # G's turn: maximize log D(G(z)). Here the fakes have the label 1, as if they were real,
         # because that is what G wants D to say. (Algorithm 1 minimizes log(1 - D(G(z))), which has
-        # the same aim and works as well here. But it is nearly flat where D is sure that a sample
-        # is fake, so fakes that start far away from the real samples hardly ever get there.)
+        # the same aim and works as well here. But where D is sure that a sample is fake, its
+        # gradient is nearly 0, so fakes that start far from the real samples hardly ever arrive.)
         fake = G(I(BATCH_SIZE))
         loss_g = bce(D(fake), 1)
         opt_g.zero_grad()
@@ -258,8 +258,8 @@ def plot(history, real, fake, D):
     ax_d.set(ylabel="D(x)", ylim=(0, 1.25), yticks=[0, 0.5, 1])
     ax_d.legend(loc="upper right")
 
-    # The sorted samples, thinned out: at a share of 1/2, for example, you see both medians. The
-    # mean gap between the two curves, in standard deviations of R, is the distance of describe.
+    # The sorted samples, thinned out. At a share of 1/2, for example, the curves pass through the
+    # medians. The mean gap between them, in standard deviations of R, is the distance of describe.
     ax = axes[1, 1]
     share = np.linspace(0, 1, 500)
     ax.plot(share, np.quantile(real, share), "C0--", label="real")
