@@ -144,7 +144,7 @@ def train(R, I, G, D):
     # early, so the steps to plot lie close together at first, and then farther and farther apart.
     many_real = R(5000)
     fixed_z = I(2000)
-    steps_to_plot = np.geomspace(1, max(1, STEPS), 100).round()
+    steps_plotting = np.geomspace(1, max(1, STEPS), 100).round()
     history = []
 
     for step in range(1, STEPS + 1):
@@ -173,15 +173,15 @@ def train(R, I, G, D):
         sched_g.step()
         assert torch.isfinite(loss_d + loss_g), f"the loss is not finite at step {step}"
 
-        to_plot = step in steps_to_plot
-        to_print = step == 1 or step == STEPS or step % LOG_EVERY == 0
-        if to_plot or to_print:
+        plotting = step in steps_to_plot
+        printing = step == 1 or step == STEPS or step % LOG_EVERY == 0
+        if plotting or printing:
             fake = G(fixed_z).detach()
             mean = fake.mean().item()
             std = fake.std().item()
-        if to_plot:
+        if plotting:
             history.append((step, mean, std))
-        if to_print:
+        if printing:
             # Each column has a name, a value and a goal, which is the value if the fakes are
             # perfect. D's best answer to every sample is then 1/2. It costs -ln(1/2) = ln 2, and
             # D's loss adds up two such costs, one for real samples and one for fakes. (Another loss
@@ -292,11 +292,12 @@ def main():
     G.eval()  # Batch norm and dropout, if you add them, behave differently in training.
     D.eval()
 
-    # Each distance is that from the samples in real. For other_real, it is due to chance alone.
+    # The distance of one set of real samples from another is due to chance alone.
     fake = G(I(100_000)).detach()
     other_real = R(100_000)
     rows = {"real": describe(other_real, real), "fake": describe(fake, real)}
-    print("\n      ", *(f"{name:>10}" for name in rows["real"]))
+    print("\nThe distance is that from 100,000 other real samples.")
+    print("      ", *(f"{name:>10}" for name in rows["real"]))
     for name, numbers in rows.items():
         print(f"  {name}", *(f"{number:#10.4g}" for number in numbers.values()))
     plot(history, real, fake, D)
