@@ -144,7 +144,7 @@ def train(R, I, G, D):
     # early, so the steps to plot lie close together at first, and then farther and farther apart.
     many_real = R(5000)
     fixed_z = I(2000)
-    steps_plotting = np.geomspace(1, max(1, STEPS), 100).round()
+    steps_to_plot = np.geomspace(1, max(1, STEPS), 100).round()
     history = []
 
     for step in range(1, STEPS + 1):
