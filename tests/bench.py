@@ -1,6 +1,6 @@
 """Measure what gan_1d.py learns, what some of its choices are worth, and what a run costs.
 
-    python tests/bench.py               all rows; writes tests/RESULTS.md; takes about an hour
+    python tests/bench.py               all rows; writes tests/RESULTS.md; takes 40 minutes
     python tests/bench.py collapse far  only the rows with one of these words; prints them
 
 W1 is the script's own distance between fakes and real samples, in standard deviations of R. TV is

@@ -188,6 +188,13 @@ def test_the_exponent_of_G_is_that_of_a_power_of_ten():
     torch.testing.assert_close(G(z), 100 * fake)
 
 
+def test_G_does_not_start_as_an_odd_function():
+    """As with biases of 0, for which G(-z) = -G(z). Such a G learns the bell less well."""
+    G, _ = new_nets()
+    z = gan_1d.I(1000)
+    assert (G(-z) + G(z)).abs().mean() > 0.1 * G(z).abs().mean()
+
+
 def test_D_returns_logits_which_no_sigmoid_has_bounded():
     _, D = new_nets()
     assert D(torch.tensor([[1e6]])).abs() > 10
