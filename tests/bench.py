@@ -8,7 +8,7 @@ half of the summed difference between two histograms of 64 bins, from 4 standard
 the mean of R to 4 above: the share of the fakes that would have to change bins. std is the standard
 deviation of the fakes, divided by that of R. Each is measured on 100,000 fakes. "lost" counts the
 seeds whose W1 is above 0.2, which is more than the 0.15 of a flat block. Of data with humps, such
-a run has usually lost a hump.
+a run has usually lost a hump. A run whose fakes are no numbers has an infinite distance.
 
 Seeds differ. The row "the default" shows by how much, so a row of five seeds that differs from it
 by less than that says nothing.
@@ -17,6 +17,7 @@ by less than that says nothing.
 import contextlib
 import importlib
 import io
+import math
 import multiprocessing
 import os
 import platform
@@ -62,6 +63,20 @@ def learn(part, name, seed):
     return w1, total_variation(fake, many_real), (fake.std() / many_real.std()).item()
 
 
+def lines_of_part(part, names, pool):
+    """Yield the lines of one part: its table, and the notes to it."""
+    yield f"\n## {part}\n"
+    yield from table(part, names, pool)
+    if part in changes.NOTES:
+        yield ""
+        for name in names:
+            yield f"- {name}: {changes.NOTES[part][name]}"
+    if part == "The usual advice":
+        yield "\nThe ten rows that a learner should see:\n"
+        for name, why in changes.TEN.items():
+            yield f"- {name}: {why}"
+
+
 def table(part, names, pool):
     """Yield the lines of the table of one part."""
     yield "| | seeds | W1, median | W1, worst | lost | TV, median | std, lowest | std, highest |"
@@ -70,7 +85,9 @@ def table(part, names, pool):
         seeds = changes.number_of_seeds(part, name)
         runs = pool.starmap(learn, [(part, name, seed) for seed in range(seeds)], chunksize=1)
         w1, tv, std = zip(*runs)
-        lost = sum(not distance <= 0.2 for distance in w1)  # or not a number
+        w1 = [distance if math.isfinite(distance) else math.inf for distance in w1]
+        std = [value for value in std if math.isfinite(value)]
+        lost = sum(distance > 0.2 for distance in w1)
         cells = statistics.median(w1), max(w1), lost, statistics.median(tv), min(std), max(std)
         yield f"| {name} | {seeds} |" + "".join(f" {cell:.2g} |" for cell in cells)
 
@@ -167,17 +184,9 @@ def main():
             names = [name for name in rows if not words or any(word in name for word in words)]
             if not names:
                 continue
-            report.append(f"\n## {part}\n")
-            print(report[-1])
-            for line in table(part, names, pool):
+            for line in lines_of_part(part, names, pool):
                 report.append(line)
                 print(line, flush=True)
-            if part in changes.NOTES:
-                report.append("")
-                report.extend(f"- {name}: {changes.NOTES[part][name]}" for name in names)
-            if part == "The usual advice":
-                report.append("\nThe ten rows that a learner should see:\n")
-                report.extend(f"- {name}: {why}" for name, why in changes.TEN.items())
     if not words:
         report.append("\n## Time\n")
         report.extend(cost())

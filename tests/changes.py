@@ -774,7 +774,7 @@ TEN = {
     "dropout in D": "It makes D's answers noisy.",
     "D's rate four times G's": "Here, D does better with half of G's rate.",
     "cosine for both rates": "D comes to rest while something is still wrong.",
-    "SGD": "The learned exponent runs away, and G's gradient vanishes.",
+    "SGD": "The learned exponent may run away, and then G's gradient vanishes.",
     "D sees mean and std of its batch": "Both come out right, and the shape is wrong.",
 }
 
