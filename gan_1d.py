@@ -246,10 +246,10 @@ def plot(history, real, fake, D):
 
     ax = axes[1, 0]
     bins = np.linspace(low, high, 80)
-    density, _, _ = ax.hist(real, bins, density=True, color="C0", alpha=0.5, label="real")
+    bars, _, _ = ax.hist(real, bins, density=True, histtype="stepfilled", alpha=0.5, label="real")
     ax.hist(fake, bins, density=True, color="C1", linewidth=2, histtype="step", label="fake")
     ax.set(title="Histograms, and D(x)", xlabel="x", ylabel="density")
-    ax.set(ylim=(0, 1.5 * density.max()))
+    ax.set(ylim=(0, 1.5 * bars.max()))
     ax.legend(loc="upper left", ncols=2)
     x = torch.linspace(low, high, 500, device=DEVICE)[:, None]
     ax_d = ax.twinx()
