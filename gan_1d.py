@@ -140,8 +140,8 @@ def train(R, I, G, D):
     # several times as large.
     sched_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS, power=1.5)
 
-    # How the fakes change is always measured on the same noise. Most of the change is
-    # early, so the steps to plot lie close together at first, and then farther and farther apart.
+    # The change of the fakes is always measured on the same noise. Most of it happens early, so the
+    # steps to plot lie close together at first, and then farther and farther apart.
     many_real = R(5000)
     fixed_z = I(2000)
     steps_to_plot = np.geomspace(1, max(1, STEPS), 100).round()

@@ -38,6 +38,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 import changes  # noqa: E402
 import gan_1d  # noqa: E402
 
+
 def total_variation(fake, real):
     """Half of the summed difference between the two histograms; the samples beyond are one bin."""
     low = (real.mean() - 4 * real.std()).item()
@@ -121,16 +122,15 @@ def count_forever():
         pass
 
 
-@contextlib.contextmanager
-def busy_cores():
-    """Keep every core busy meanwhile."""
+def milliseconds_of_a_step_on_busy_cores(threads):
+    """The same while another process keeps every core busy."""
     spawn = multiprocessing.get_context("spawn")
     others = [spawn.Process(target=count_forever, daemon=True) for _ in range(os.cpu_count())]
     for other in others:
         other.start()
     time.sleep(3)  # until they count
     try:
-        yield
+        return milliseconds_of_a_step(threads)
     finally:
         for other in others:
             other.terminate()
@@ -138,26 +138,19 @@ def busy_cores():
 
 def cost():
     """Yield the lines of the part on time; each is measured in turns, so that noise hits all."""
-    times = {
-        "a whole run, in s": [],
-        "a step, in ms": [],
-        "a step with two threads, in ms": [],
-        "a step while all cores are busy, in ms": [],
-        "a step with two threads while all cores are busy, in ms": [],
+    busy = milliseconds_of_a_step_on_busy_cores
+    measures = {
+        "a whole run, in s": seconds_of_a_run,
+        "a step, in ms": lambda: milliseconds_of_a_step(1),
+        "a step with two threads, in ms": lambda: milliseconds_of_a_step(2),
+        "a step while all cores are busy, in ms": lambda: busy(1),
+        "a step with two threads while all cores are busy, in ms": lambda: busy(2),
     }
     milliseconds_of_a_step(1)  # The first optimizer takes a second to import.
-    for _ in range(5):
-        times["a whole run, in s"].append(seconds_of_a_run())
-        times["a step, in ms"].append(milliseconds_of_a_step(1))
-        times["a step with two threads, in ms"].append(milliseconds_of_a_step(2))
-        with busy_cores():
-            times["a step while all cores are busy, in ms"].append(milliseconds_of_a_step(1))
-            times["a step with two threads while all cores are busy, in ms"].append(
-                milliseconds_of_a_step(2)
-            )
+    turns = [[measure() for measure in measures.values()] for _ in range(5)]
     yield "| | median of 5 |"
     yield "|---|---|"
-    for name, values in times.items():
+    for name, values in zip(measures, zip(*turns)):
         yield f"| {name} | {statistics.median(values):.2g} |"
 
 

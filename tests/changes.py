@@ -137,18 +137,20 @@ def generator_with(activation):
     return Generator
 
 
-def generator_with_layers(number, width=32):
-    """A generator with this many hidden layers."""
+def net_with_layers(inputs, number, width, activation):
+    """A net with this many hidden layers, and one output."""
+    layers = []
+    for _ in range(number):
+        layers += [nn.Linear(inputs, width), activation]
+        inputs = width
+    return nn.Sequential(*layers, nn.Linear(inputs, 1))
 
+
+def generator_with_layers(number, width=32):
     class Generator(gan_1d.Generator):
         def __init__(self):
             super().__init__()
-            layers = []
-            inputs = gan_1d.NOISE_DIM
-            for _ in range(number):
-                layers += [nn.Linear(inputs, width), nn.Tanh()]
-                inputs = width
-            self.net = nn.Sequential(*layers, nn.Linear(inputs, 1))
+            self.net = net_with_layers(gan_1d.NOISE_DIM, number, width, nn.Tanh())
 
     return Generator
 
@@ -203,17 +205,10 @@ def discriminator_with(activation):
 
 
 def discriminator_with_layers(number, width=32):
-    """A discriminator with this many hidden layers."""
-
     class Discriminator(gan_1d.Discriminator):
         def __init__(self, real):
             super().__init__(real)
-            layers = []
-            inputs = 1
-            for _ in range(number):
-                layers += [nn.Linear(inputs, width), nn.LeakyReLU(0.2)]
-                inputs = width
-            self.net = nn.Sequential(*layers, nn.Linear(inputs, 1))
+            self.net = net_with_layers(1, number, width, nn.LeakyReLU(0.2))
 
     return Discriminator
 
@@ -281,11 +276,15 @@ class DiscriminatorOfMomentsOnly(DiscriminatorOfMoments):
         return self.net(torch.cat([0 * x, *self.moments(x)], 1))
 
 
-# ----- other losses: of D(real) and D(fake), or of D, real and fake -----
+# ----- other losses -----
 
 
-def cross_entropy_d(D, real, fake):
-    return gan_1d.bce(D(real), 1) + gan_1d.bce(D(fake), 0)
+def cross_entropy_d(D, real, fake, label_of_real=1):
+    return gan_1d.bce(D(real), label_of_real) + gan_1d.bce(D(fake), 0)
+
+
+def smoothed_d(D, real, fake):
+    return cross_entropy_d(D, real, fake, label_of_real=0.9)
 
 
 def cross_entropy_g(D, real, fake):
@@ -294,13 +293,6 @@ def cross_entropy_g(D, real, fake):
 
 def saturating_g(D, real, fake):
     return -gan_1d.bce(D(fake), 0)
-
-
-def label_of_real(label):
-    def loss_d(D, real, fake):
-        return gan_1d.bce(D(real), label) + gan_1d.bce(D(fake), 0)
-
-    return loss_d
 
 
 def flipped_labels_d(D, real, fake):
@@ -395,7 +387,7 @@ def r1(gamma):
 
 
 def adam(net, rate, **options):
-    return [torch.optim.Adam(net.parameters(), **{"lr": rate, "betas": gan_1d.BETAS, **options})]
+    return [torch.optim.Adam(net.parameters(), lr=rate, betas=gan_1d.BETAS, **options)]
 
 
 def amsgrad(net, rate):
@@ -430,14 +422,18 @@ def rmsprop_of_the_wgan_paper(net, rate):
     return [torch.optim.RMSprop(net.parameters(), lr=rate)]
 
 
-def muon(net, rate):
+def muon(net, rate, **options):
     """Muon for the matrix between the two hidden layers, and Adam for all the rest."""
     matrix = net.net[2].weight
     others = [p for p in net.parameters() if p is not matrix]
     return [
-        torch.optim.Muon([matrix], lr=rate),
+        torch.optim.Muon([matrix], lr=rate, **options),
         torch.optim.Adam(others, lr=rate, betas=gan_1d.BETAS),
     ]
+
+
+def muon_without_memory(net, rate):
+    return muon(net, rate, momentum=0.0, nesterov=False, weight_decay=0.0)
 
 
 # ----- how a learning rate falls: each takes an optimizer, and returns a scheduler -----
@@ -445,15 +441,6 @@ def muon(net, rate):
 
 def constant(optimizer):
     return LambdaLR(optimizer, lambda step: 1.0)
-
-
-def muon_without_memory(net, rate):
-    matrix = net.net[2].weight
-    others = [p for p in net.parameters() if p is not matrix]
-    return [
-        torch.optim.Muon([matrix], lr=rate, momentum=0.0, nesterov=False, weight_decay=0.0),
-        torch.optim.Adam(others, lr=rate, betas=gan_1d.BETAS),
-    ]
 
 
 def falling(power):
@@ -638,7 +625,7 @@ PARTS = {
 
 ADVICE = {
     "label smoothing": (
-        losses(label_of_real(0.9), cross_entropy_g),
+        losses(smoothed_d, cross_entropy_g),
         "0.9 instead of 1 for real samples in D's turn (Salimans et al. 2016)",
     ),
     "ELU in both nets": (

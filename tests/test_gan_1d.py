@@ -432,7 +432,7 @@ def columns(capsys):
 def test_the_printed_numbers_are_those_of_the_game(capsys):
     # The logit is the sample itself: ln 3 for real samples, so D(x) = 3/4, and 0 for fakes.
     gan_1d.train(constant_R(math.log(3)), gan_1d.I, constant_G(0.0), identity_D())
-    printed = columns(capsys)
+    table = columns(capsys)
     wanted = {
         "D loss": (2 * math.log(2), math.log(4 / 3) + math.log(2)),
         "G loss": (math.log(2), math.log(2)),
@@ -441,19 +441,19 @@ def test_the_printed_numbers_are_those_of_the_game(capsys):
         "mean": (math.log(3), 0),
         "std": (0, 0),
     }
-    assert printed.pop("step") == ("goal", "1", "5")
-    assert list(printed) == list(wanted)
+    assert table.pop("step") == ("goal", "1", "5")
+    assert list(table) == list(wanted)
     for name, (goal, value) in wanted.items():
-        assert [float(word) for word in printed[name]] == approx([goal, value, value], abs=1e-3)
+        assert [float(word) for word in table[name]] == approx([goal, value, value], abs=1e-3)
 
 
 @pytest.mark.usefixtures("no_learning")
 def test_another_loss_in_the_loop_is_the_loss_that_is_printed(monkeypatch, capsys):
     monkeypatch.setattr(gan_1d, "bce", lambda logits, label: 0 * logits.mean() + 3 + 4 * label)
     gan_1d.train(gan_1d.R, gan_1d.I, *new_nets())
-    printed = columns(capsys)
-    assert [float(word) for word in printed["D loss"][1:]] == [10, 10]
-    assert [float(word) for word in printed["G loss"][1:]] == [7, 7]
+    table = columns(capsys)
+    assert [float(word) for word in table["D loss"][1:]] == [10, 10]
+    assert [float(word) for word in table["G loss"][1:]] == [7, 7]
 
 
 def test_a_line_is_printed_for_the_first_step_every_log_every_and_the_last(monkeypatch, capsys):
