@@ -92,7 +92,8 @@ class Discriminator(nn.Module):
 
     In formulas, in the printed columns and in the picture, D(x) is the sigmoid of the logit, which
     is the probability that x is real. The net itself has no sigmoid at its end, because bce applies
-    one. With a second one, D(x) could lie only between 0.5 and 0.73, so D could never say "fake".
+    one. With a second one, D(x) could lie only between 0.5 and 0.73, the sigmoids of 0 and 1, so D
+    could never say "fake".
     """
 
     def __init__(self, real):
@@ -135,9 +136,10 @@ def train(R, I, G, D):
     opt_g = torch.optim.Adam(G.parameters(), lr=G_LR, betas=BETAS)
 
     # Each net answers the last move of the other. At constant learning rates they would go on like
-    # that and swing around the goal, so G's rate falls to 0. D's stays as it is, so that D goes on
-    # learning what is still wrong. If it fell as well, the distance printed at the end would be
-    # several times as large.
+    # that and swing around the goal, so G's rate falls to 0. (With a power of 1.5 it falls faster
+    # at first than along a straight line, which makes the bell slightly better.) D's rate stays as
+    # it is, so that D goes on learning what is still wrong. If it fell as well, the distance that
+    # is printed at the end would be more than twice as large.
     sched_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS, power=1.5)
 
     # The change of the fakes is always measured on the same noise. Most of it happens early, so the
@@ -296,7 +298,7 @@ def main():
     fake = G(I(100_000)).detach()
     other_real = R(100_000)
     rows = {"real": describe(other_real, real), "fake": describe(fake, real)}
-    print("\nThe distance is that from 100,000 other real samples.")
+    print("\nThe distance is measured from 100,000 other real samples.")
     print("      ", *(f"{name:>10}" for name in rows["real"]))
     for name, numbers in rows.items():
         print(f"  {name}", *(f"{number:#10.4g}" for number in numbers.values()))

@@ -540,6 +540,8 @@ PARTS = {
         "mean 25, std 1": normal(25, 1),
         "mean 30, std 1": normal(30, 1),
         "mean 40, std 1": normal(40, 1),
+        "mean 40, std 1, G_LR = 2e-3, STEPS = 3000": {
+            **normal(40, 1), "G_LR": 2e-3, "STEPS": 3000},
         "mean 700, std 140": normal(700, 140),
         "mean 2000, std 400": normal(2000, 400),
         "uniform": {"R": uniform},
@@ -727,7 +729,7 @@ ADVICE = {
     "D_STEPS = 1": ({"D_STEPS": 1}, "as in most GANs (Goodfellow 2016)"),
     "D_STEPS = 10": ({"D_STEPS": 10}, "D near its best, at 2.5 times the cost"),
     "D's rate four times G's": (
-        {"D_LR": 4 * 8e-3}, "two time scales; D_LR = 3.2e-2 (Heusel et al. 2017)"),
+        {"D_LR": 4 * 8e-3}, "two time scales; D_LR = 3.2e-2 (Zhang et al. 2018)"),
     "G's rate a quarter of D's": ({"G_LR": 1e-3}, "the same with the script's D_LR"),
     "cosine for both rates": (
         {"train": game(schedule_d=cosine, schedule_g=cosine)}, "Loshchilov and Hutter 2017"),

@@ -98,7 +98,8 @@ def draw_rows(rows, columns, file):
             real, fake = gan_1d.R(100_000), G(gan_1d.I(100_000))
         low, high = np.quantile(torch.cat([real, fake]), [0.0005, 0.9995])
         draw_histograms(ax, real, fake, low, high)
-        ax.set(title=title, yticks=[])
+        ax.set_title(title, fontsize="medium")
+        ax.set(yticks=[])
     legend_above(fig, axes.flat[0])
     fig.savefig(GITHUB / file, dpi=100)
 
@@ -155,6 +156,8 @@ def shape():
     ax.contourf(z, z, x.T, tenths, colors=colors)
     lines = ax.contour(z, z, x.T, tenths[1:-1], colors="white", linewidths=0.8)
     ax.clabel(lines, fmt="%.1f", fontsize=7)
+    outermost = np.quantile(real, [0.01, 0.99])
+    ax.contour(z, z, x.T, outermost, colors=["white", "black"], linestyles="dotted")
     ax.set(title="G with NOISE_DIM = 2", xlabel="first number", ylabel="second number")
     ax.set(aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
     legend_above(fig, axes[0])
@@ -170,13 +173,34 @@ def failures():
     """Each with a seed whose distance is near the median of 20."""
     rows = changes.PARTS["What goes wrong"]
     names = {
-        "a hump with a tenth of the data": ("a hump with a tenth", 0),
         "D is too simple": ("D too simple: D_HIDDEN = 2", 15),
         "D ends with a sigmoid": ("a sigmoid at the end of D", 14),
         "G is too fast": ("G too fast: G_LR = 0.1", 0),
+        "the loss of G saturates": ("saturating loss, mean 30", 3),
     }
     pairs = [(title, {**rows[name], "SEED": seed}) for title, (name, seed) in names.items()]
     draw_rows(pairs, 2, "failures.png")
+
+
+def lost_hump():
+    """The hump with a tenth of the data, lost and found, and D(x) at the end."""
+    rows = changes.PARTS["What goes wrong"]
+    x = torch.linspace(-5, 5, 200)[:, None]
+    fig, axes = plt.subplots(1, 2, figsize=(8, 2.6), layout="constrained")
+    for ax, title, name in [
+        (axes[0], "the script's constants", "a hump with a tenth"),
+        (axes[1], "D_STEPS = 1", "a hump with a tenth, D_STEPS = 1"),
+    ]:
+        G, records = play(rows[name], lambda G, D, z: D(x).sigmoid())
+        fake = G(gan_1d.I(100_000)).detach()
+        draw_histograms(ax, gan_1d.R(100_000), fake, -5, 5)
+        right = ax.twinx()
+        right.plot(x, records[gan_1d.STEPS], "black", label="D(x)")
+        right.axhline(0.5, color="black", linewidth=1, linestyle=":")
+        right.set(ylim=(0, 1.1), yticks=[0, 0.5, 1])
+        ax.set(title=title, xlabel="x", yticks=[])
+    legend_above(fig, axes[0], right)
+    fig.savefig(GITHUB / "lost_hump.png", dpi=100)
 
 
 def collapse():
@@ -185,7 +209,7 @@ def collapse():
     _, records = play(changes.COLLAPSE, record)
     fig, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
     axes[0].axhline(4, color="C0", linestyle="--", label="real")
-    axes[0].plot([mean for mean, _ in records.values()][:500], "C1", label="fake")
+    axes[0].plot([mean for mean, _ in records.values()][:600], "C1", label="fake")
     axes[0].set(title="Mean of the fakes", xlabel="step")
     density = torch.distributions.Normal(4, 1.25).log_prob(x).exp()
     for ax, step in zip(axes[1:], [20, 40], strict=True):
@@ -235,7 +259,8 @@ def main():
     if names[:1] == ["digits"]:
         digits(Path(names[1]).resolve())
         return
-    makers = [script, animation, shape, experiments, failures, collapse, sine, conditional]
+    makers = [
+        script, animation, shape, experiments, collapse, lost_hump, failures, sine, conditional]
     by_name = {make.__name__: make for make in makers}
     for name in names or by_name:
         by_name[name]()
