@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import nn
 
 # Data
-REAL_MEAN = 4.0  # the fakes start near 0; more than 25 REAL_STD or 700 away, training may fail
+REAL_MEAN = 4.0  # fakes start near 0; beyond 25 * REAL_STD or 700 from there, training may fail
 REAL_STD = 1.25  # standard deviation
 # Random numbers that G gets for each fake. With one, the histogram of the fakes ends in a cliff on
 # each side. With two, its ends fade out, because the outermost fakes come from small parts of a
@@ -62,7 +62,7 @@ def R(n):
 def I(n):
     """Return n noise vectors, shape (n, NOISE_DIM), uniform between -1.5 and 1.5.
 
-    Noise between -1 and 1 does as well here, but worse if the data are far from 0.
+    Noise between -1 and 1 does just as well here, but worse if the data are far from 0.
     """
     return 3 * torch.rand(n, NOISE_DIM, device=DEVICE) - 1.5
 
@@ -80,7 +80,8 @@ class Generator(nn.Module):
         # G also learns the scale of its fakes, as a power of ten. Adam changes every weight by
         # about G_LR, whatever the size of the gradient. Without the exponent, the weights would
         # grow so large on the way to a mean of 100 that the last tanh units would be stuck at -1
-        # or 1, and all fakes would be the same. But a change of the exponent multiplies all fakes.
+        # or 1, and all fakes would be the same. With it, small changes are enough, because they
+        # multiply all fakes.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -154,7 +155,7 @@ def train(R, I, G, D):
         # the correct labels, 1 for real samples and 0 for fakes.
         for _ in range(D_STEPS):
             real = R(BATCH_SIZE)
-            fake = G(I(BATCH_SIZE)).detach()  # G needs no gradient now, which saves work.
+            fake = G(I(BATCH_SIZE)).detach()  # no gradient for G now, which saves work
             real_logits = D(real)
             fake_logits = D(fake)
             loss_d = bce(real_logits, 1) + bce(fake_logits, 0)
@@ -164,8 +165,9 @@ def train(R, I, G, D):
 
         # G's turn: maximize log D(G(z)). Here the fakes have the label 1, as if they were real,
         # because that is what G wants D to say. (Algorithm 1 minimizes log(1 - D(G(z))), which has
-        # the same aim and works as well here. But where D is sure that a sample is fake, its
-        # gradient is nearly 0, so fakes that start far from the real samples hardly ever arrive.)
+        # the same aim and works just as well here. But where D is sure that a sample is fake, the
+        # gradient of log(1 - D(G(z))) is nearly 0, so fakes that start far from the real samples
+        # hardly ever arrive.)
         fake = G(I(BATCH_SIZE))
         loss_g = bce(D(fake), 1)
         opt_g.zero_grad()
@@ -261,7 +263,8 @@ def plot(history, real, fake, D):
     ax_d.legend(loc="upper right")
 
     # The sorted samples, thinned out. At a share of 1/2, for example, the curves pass through the
-    # medians. The mean gap between them, in standard deviations of R, is the distance of describe.
+    # medians. The mean gap between the curves, in standard deviations of R, is the distance of
+    # describe.
     ax = axes[1, 1]
     share = np.linspace(0, 1, 500)
     ax.plot(share, np.quantile(real, share), "C0--", label="real")
@@ -278,7 +281,7 @@ def plot(history, real, fake, D):
 def main():
     """Train G and D, show what they have learned, and return them."""
     torch.manual_seed(SEED)
-    torch.set_num_threads(1)  # Small nets gain little from more, and lose much on a busy machine.
+    torch.set_num_threads(1)  # With more, small nets gain nothing, and lose much on a busy machine.
     print(f"Training on {DEVICE}\n")
 
     real = R(100_000)

@@ -209,7 +209,7 @@ def collapse():
     _, records = play(changes.COLLAPSE, record)
     fig, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
     axes[0].axhline(4, color="C0", linestyle="--", label="real")
-    axes[0].plot([mean for mean, _ in records.values()][:600], "C1", label="fake")
+    axes[0].plot(records.keys(), [mean for mean, _ in records.values()], "C1", label="fake")
     axes[0].set(title="Mean of the fakes", xlabel="step")
     density = torch.distributions.Normal(4, 1.25).log_prob(x).exp()
     for ax, step in zip(axes[1:], [20, 40], strict=True):
