@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import nn
 
 # Data
-REAL_MEAN = 4.0  # fakes start near 0; beyond 25 * REAL_STD or 700 from there, training may fail
+REAL_MEAN = 4.0  # fakes start near 0; farther away than 25 * REAL_STD or 700, training may fail
 REAL_STD = 1.25  # standard deviation
 # Random numbers that G gets for each fake. With one, the histogram of the fakes ends in a cliff on
 # each side. With two, its ends fade out, because the outermost fakes come from small parts of a
@@ -78,10 +78,10 @@ class Generator(nn.Module):
             nn.Linear(G_HIDDEN, 1),
         )
         # G also learns the scale of its fakes, as a power of ten. Adam changes every weight by
-        # about G_LR, whatever the size of the gradient. Without the exponent, the weights would
-        # grow so large on the way to a mean of 100 that the last tanh units would be stuck at -1
-        # or 1, and all fakes would be the same. With it, small changes are enough, because they
-        # multiply all fakes.
+        # about G_LR in each step, also those below the last tanh units. Without the exponent, the
+        # way to a mean of 100 would take so many steps that these units would be stuck at -1 or 1,
+        # and all fakes would be the same. With it, the way is short, because a change of the
+        # exponent multiplies all fakes.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
