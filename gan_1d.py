@@ -78,10 +78,10 @@ class Generator(nn.Module):
             nn.Linear(G_HIDDEN, 1),
         )
         # G also learns the scale of its fakes, as a power of ten. Adam changes every weight by
-        # about G_LR in each step. Without the exponent, the way to a mean of 100 would take so many
-        # steps that the inner weights would grow, too, until the last tanh units were stuck at -1
-        # or 1, and all fakes were the same. With it, the way is short, because a change of the
-        # exponent multiplies all fakes.
+        # about G_LR in each step, so without the exponent, the way to a mean of 100 would take
+        # hundreds of steps. On the way, the inner weights would grow as well, until the last tanh
+        # units were stuck at -1 or 1, and all fakes were the same. With the exponent the way is
+        # short, because a change of it multiplies all fakes.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -281,7 +281,7 @@ def plot(history, real, fake, D):
 def main():
     """Train G and D, show what they have learned, and return them."""
     torch.manual_seed(SEED)
-    torch.set_num_threads(1)  # With more, small nets gain nothing, and lose much on a busy machine.
+    torch.set_num_threads(1)  # With more, small nets gain little, and lose much on a busy machine.
     print(f"Training on {DEVICE}\n")
 
     real = R(100_000)
