@@ -79,9 +79,9 @@ class Generator(nn.Module):
         )
         # G also learns the scale of its fakes, as a power of ten. Adam changes every weight by
         # about G_LR in each step, so without the exponent, the way to a mean of 100 would take
-        # hundreds of steps. On the way, the inner weights would grow as well, until the last tanh
-        # units were stuck at -1 or 1, and all fakes were the same. With the exponent the way is
-        # short, because a change of it multiplies all fakes.
+        # hundreds of steps. On the way, the inner weights would grow as well, until the units of
+        # the last tanh layer were stuck at -1 or 1, and all fakes were the same. With the exponent
+        # the way is short, because changing it multiplies all fakes.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -143,7 +143,7 @@ def train(R, I, G, D):
     # wrong. If it fell as well, the distance would be more than twice as large.
     sched_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS, power=1.5)
 
-    # The change of the fakes is always measured on the same noise. Most of it happens early, so the
+    # The fakes are always measured on the same noise. They change most in the early steps, so the
     # steps to plot lie close together at first, and then farther and farther apart.
     many_real = R(5000)
     fixed_z = I(2000)
