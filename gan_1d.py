@@ -100,8 +100,8 @@ class Discriminator(nn.Module):
     def __init__(self, real):
         super().__init__()
         self.net = nn.Sequential(
-            # Far from 0, tanh is flat. Leaky ReLU has a slope everywhere, so G gets a gradient from
-            # D even if its fakes are far from all real samples.
+            # Leaky ReLU has a slope everywhere, so G gets a gradient from D even if its fakes are
+            # far from all real samples. Tanh, as in G, is flat far from 0.
             nn.Linear(1, D_HIDDEN), nn.LeakyReLU(0.2),
             nn.Linear(D_HIDDEN, D_HIDDEN), nn.LeakyReLU(0.2),
             nn.Linear(D_HIDDEN, 1),

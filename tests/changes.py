@@ -596,6 +596,7 @@ PARTS = {
         "collapse: BETAS = (0.9, 0.999), D_STEPS = 1": COLLAPSE,
         "the same without momentum: BETAS = (0.0, 0.999)": {**COLLAPSE, "BETAS": (0.0, 0.999)},
         "the same with momentum only: BETAS = (0.9, 0.85)": {**COLLAPSE, "BETAS": (0.9, 0.85)},
+        "the same with D_STEPS = 3": {"BETAS": (0.9, 0.999)},
         "a hump with a tenth": {"R": a_hump_with_a_tenth},
         "a hump with a tenth, G starts wide": {
             "R": a_hump_with_a_tenth, "Generator": GeneratorThatStartsWide},
