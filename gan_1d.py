@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import nn
 
 # Data
-REAL_MEAN = 4.0  # fakes start near 0; with a mean beyond 25 * REAL_STD or 700, training may fail
+REAL_MEAN = 4.0  # fakes start near 0; with a mean above 700 or 25 * REAL_STD, training may fail
 REAL_STD = 1.25  # standard deviation
 # Random numbers that G gets for each fake. With one, the histogram of the fakes ends in a cliff on
 # each side. With two, its ends fade out, because the outermost fakes come from small parts of a
