@@ -170,13 +170,13 @@ def experiments():
 
 
 def failures():
-    """Each with a seed whose distance is near the median of 20."""
+    """The first two do not fail with the script's seed, so they have the first seed that fails."""
     rows = changes.PARTS["What goes wrong"]
     names = {
-        "D is too simple": ("D too simple: D_HIDDEN = 2", 15),
-        "D ends with a sigmoid": ("a sigmoid at the end of D", 14),
+        "D is too simple": ("D too simple: D_HIDDEN = 2", 2),
+        "D ends with a sigmoid": ("a sigmoid at the end of D", 2),
         "G is too fast": ("G too fast: G_LR = 0.1", 0),
-        "the loss of G saturates": ("saturating loss, mean 30", 3),
+        "the loss of G saturates": ("saturating loss, mean 30", 0),
     }
     pairs = [(title, {**rows[name], "SEED": seed}) for title, (name, seed) in names.items()]
     draw_rows(pairs, 2, "failures.png")

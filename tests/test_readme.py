@@ -162,9 +162,10 @@ def test_data_far_from_0_keep_their_digits():
     assert len(np.unique(np.loadtxt("fakes.txt"))) > 1900
 
 
-def test_data_that_are_all_the_same_are_refused_in_these_words():
-    np.savetxt("numbers.txt", np.full(100, 0.1))
-    with pytest.raises(AssertionError, match="the same"):
+@pytest.mark.parametrize("x, words", [([0.1, 0.1, 0.1], "the same"), ([1, np.nan, 3], "no NaN")])
+def test_useless_data_are_refused_in_words_that_fit(x, words):
+    np.savetxt("numbers.txt", x)
+    with pytest.raises(AssertionError, match=words):
         run(own_data_program(1))
 
 
