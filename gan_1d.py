@@ -78,10 +78,10 @@ class Generator(nn.Module):
             nn.Linear(G_HIDDEN, 1),
         )
         # G also learns the scale of its fakes, as a power of ten. Adam changes every weight by
-        # about G_LR in each step, so without the exponent, the way to a mean of 100 would take
-        # hundreds of steps. On the way, the inner weights would grow as well, until the units of
-        # the last tanh layer were stuck at -1 or 1, and all fakes were the same. With the exponent
-        # the way is short, because changing it multiplies all fakes.
+        # about G_LR in each step. Without the exponent, even all weights together would need
+        # hundreds of steps to reach a mean of 100. On the way, the inner weights would grow as
+        # well, until the units of the last tanh layer were stuck at -1 or 1, and all fakes were the
+        # same. With the exponent the way is short, because changing it multiplies all fakes.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
