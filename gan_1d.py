@@ -263,8 +263,8 @@ def plot(history, real, fake, D):
     ax_d.legend(loc="upper right")
 
     # The sorted samples, thinned out. At a share of 1/2, for example, the curves pass through the
-    # medians. The mean gap between the curves, in standard deviations of R, is the distance
-    # that describe returns.
+    # medians. The mean gap between the curves, in standard deviations of R, is the distance that
+    # describe returns.
     ax = axes[1, 1]
     share = np.linspace(0, 1, 500)
     ax.plot(share, np.quantile(real, share), "C0--", label="real")

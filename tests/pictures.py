@@ -33,7 +33,7 @@ GITHUB = ROOT / ".github"
 
 
 def play(change, record=None, **constants):
-    """Run the script with a change; return G, and what record(G, D, z) returned after each step.
+    """Run the script with a change; return G, D, and what record(G, D, z) returned in each step.
 
     The change is a row of changes.py. Other constants can be set beside it.
     """
@@ -62,8 +62,8 @@ def play(change, record=None, **constants):
 
     gan_1d.train = recording_train
     with contextlib.redirect_stdout(io.StringIO()):
-        G, _ = gan_1d.main()
-    return G, records
+        G, D = gan_1d.main()
+    return G, D, records
 
 
 def draw_histograms(ax, real, fake, low, high):
@@ -74,6 +74,12 @@ def draw_histograms(ax, real, fake, low, high):
         fake.flatten(), bins, density=True, color="C1", linewidth=2, histtype="step", label="fake"
     )
     ax.set(ylim=(0, 1.6 * density.max()), xlim=(low, high))
+
+
+def draw_d(ax, x, d):
+    """Draw D(x), and a dotted line at 1/2."""
+    ax.plot(x, d, "black", label="D(x)")
+    ax.axhline(0.5, color="black", linewidth=1, linestyle=":")
 
 
 def legend_above(fig, ax, *others):
@@ -93,7 +99,7 @@ def draw_rows(rows, columns, file):
     for ax in axes.flat[len(rows) :]:
         ax.remove()
     for ax, (title, change) in zip(axes.flat, rows):
-        G, _ = play(change)
+        G, _, _ = play(change)
         with torch.no_grad():
             real, fake = gan_1d.R(100_000), G(gan_1d.I(100_000))
         low, high = np.quantile(torch.cat([real, fake]), [0.0005, 0.9995])
@@ -113,7 +119,7 @@ def script():
 
 def animation():
     x = torch.linspace(-1, 9, 200)[:, None]
-    _, records = play({}, lambda G, D, z: (G(z).flatten(), D(x).sigmoid()))
+    _, _, records = play({}, lambda G, D, z: (G(z).flatten(), D(x).sigmoid()))
     real = gan_1d.R(5000)
     fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
     right = ax.twinx()
@@ -124,8 +130,7 @@ def animation():
         right.clear()
         draw_histograms(ax, real, fake, -1, 9)
         ax.set(title=f"step {step}", xlabel="x", ylabel="density", ylim=(0, 0.8))
-        right.plot(x, d, "black", label="D(x)")
-        right.axhline(0.5, color="black", linewidth=1, linestyle=":")
+        draw_d(right, x, d)
         right.yaxis.set_label_position("right")
         right.set(ylabel="D(x)", ylim=(0, 1), yticks=[0, 0.5, 1])
         fig.legends.clear()
@@ -142,7 +147,7 @@ def shape():
     """Histograms with one noise number and with two, and G over the square of the two."""
     fig, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
     for ax, number in zip(axes, [1, 2]):
-        G, _ = play({"NOISE_DIM": number})
+        G, _, _ = play({"NOISE_DIM": number})
         real = gan_1d.R(100_000)
         draw_histograms(ax, real, G(gan_1d.I(100_000)).detach(), -0.5, 8.5)
         ax.set(title=f"NOISE_DIM = {number}", xlabel="x", yticks=[])
@@ -191,12 +196,11 @@ def lost_hump():
         (axes[0], "the script's constants", "a hump with a tenth"),
         (axes[1], "D_STEPS = 1", "a hump with a tenth, D_STEPS = 1"),
     ]:
-        G, records = play(rows[name], lambda G, D, z: D(x).sigmoid())
+        G, D, _ = play(rows[name])
         fake = G(gan_1d.I(100_000)).detach()
         draw_histograms(ax, gan_1d.R(100_000), fake, -5, 5)
         right = ax.twinx()
-        right.plot(x, records[gan_1d.STEPS], "black", label="D(x)")
-        right.axhline(0.5, color="black", linewidth=1, linestyle=":")
+        draw_d(right, x, D(x).sigmoid().detach())
         right.set(ylim=(0, 1.1), yticks=[0, 0.5, 1])
         ax.set(title=title, xlabel="x", yticks=[])
     legend_above(fig, axes[0], right)
@@ -206,7 +210,7 @@ def lost_hump():
 def collapse():
     x = torch.linspace(-2, 10, 200)[:, None]
     record = lambda G, D, z: (G(z).mean(), D(x).sigmoid())
-    _, records = play(changes.COLLAPSE, record)
+    _, _, records = play(changes.COLLAPSE, record)
     fig, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
     axes[0].axhline(4, color="C0", linestyle="--", label="real")
     axes[0].plot(records.keys(), [mean for mean, _ in records.values()], "C1", label="fake")
@@ -216,8 +220,7 @@ def collapse():
         mean, d = records[step]
         ax.fill_between(x.flatten(), density.flatten(), color="C0", alpha=0.5)
         ax.axvline(mean, color="C1", linewidth=2)
-        ax.plot(x, d, "black", label="D(x)")
-        ax.axhline(0.5, color="black", linewidth=1, linestyle=":")
+        draw_d(ax, x, d)
         ax.set(title=f"Step {step}", xlabel="x", ylim=(0, 1))
     legend_above(fig, axes[0], axes[1])
     fig.savefig(GITHUB / "collapse.png", dpi=100)
