@@ -26,8 +26,8 @@ from torch import nn
 # Data
 REAL_MEAN = 4.0  # fakes start near 0; with a mean above 700 or 25 * REAL_STD, training may fail
 REAL_STD = 1.25  # standard deviation
-# Random numbers that G gets for each fake. With one, the histogram of the fakes ends in a cliff on
-# each side. With two, its ends fade out, because the outermost fakes come from small parts of a
+# How many random numbers G gets for each fake. With one, the histogram of the fakes ends in a cliff
+# on each side. With two, its ends fade out, because the outermost fakes come from small parts of a
 # square, such as its corners.
 NOISE_DIM = 2
 
@@ -127,7 +127,7 @@ def train(R, I, G, D):
     the mean and the standard deviation of the fakes after that step, for some of the steps.
 
     This is Algorithm 1 of Goodfellow et al. (2014), except that G has the other loss that their
-    section 3 suggests, as in most GANs since. R, I, G and D can be any functions and modules that
+    section 3 suggests, as in most GANs since. R, I, G, and D can be any functions and modules that
     fit together.
     """
     assert D_STEPS > 0, "D_STEPS must be at least 1"
@@ -207,7 +207,7 @@ def train(R, I, G, D):
 
 
 def describe(x, real):
-    """Return mean, std, skewness and kurtosis of samples x, and their distance from the real ones.
+    """Return mean, std, skewness, and kurtosis of samples x, and their distance from the real ones.
 
     This is the earth mover's distance (or Wasserstein-1): how far, on average, the samples x have
     to be moved to land on equally many real ones. The unit is the standard deviation of the real
@@ -252,7 +252,7 @@ def plot(history, real, fake, D):
     bins = np.linspace(low, high, 80)
     bars, _, _ = ax.hist(real, bins, density=True, histtype="stepfilled", alpha=0.5, label="real")
     ax.hist(fake, bins, density=True, color="C1", linewidth=2, histtype="step", label="fake")
-    ax.set(title="Histograms, and D(x)", xlabel="x", ylabel="density")
+    ax.set(title="Histograms and D(x)", xlabel="x", ylabel="density")
     ax.set(ylim=(0, 1.5 * bars.max()))
     ax.legend(loc="upper left", ncols=2)
     x = torch.linspace(low, high, 500, device=DEVICE)[:, None]
