@@ -78,10 +78,10 @@ class Generator(nn.Module):
             nn.Linear(G_HIDDEN, 1),
         )
         # G also learns the scale of its fakes, as a power of ten. Adam changes every weight by
-        # about G_LR in each step. Without the exponent, even all weights together would need
+        # about G_LR in each step. Without the exponent, even all the weights together would need
         # hundreds of steps to reach a mean of 100. On the way, the inner weights would grow as
-        # well, until the units of the last tanh layer were stuck at -1 or 1, and all fakes were the
-        # same. With the exponent the way is short, because changing it multiplies all fakes.
+        # well, until the units of the last tanh layer were stuck at -1 or 1, and all the fakes were
+        # the same. With the exponent the way is short, because changing it multiplies all fakes.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -91,7 +91,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """D turns samples, shape (n, 1), into logits, shape (n, 1), which are positive for "real".
 
-    In formulas, in the printed columns and in the picture, D(x) is the sigmoid of the logit. It is
+    In formulas, in the printed columns, and in the picture, D(x) is the sigmoid of the logit. It is
     D's estimate of the probability that x is real. The net itself has no sigmoid at its end,
     because bce applies one. With a second one, D(x) could lie only between 0.5 and 0.73, the
     sigmoids of 0 and 1, so D could never say "fake".
@@ -126,9 +126,9 @@ def train(R, I, G, D):
     """Train G and D, and return the history of the game: a list of tuples (step, mean, std), with
     the mean and the standard deviation of the fakes after that step, for some of the steps.
 
-    This is Algorithm 1 of Goodfellow et al. (2014), except that G has the other loss that their
-    section 3 suggests, as in most GANs since. R, I, G, and D can be any functions and modules that
-    fit together.
+    This is Algorithm 1 of Goodfellow et al. (2014), except that G has the alternative loss that
+    their section 3 suggests, as in most GANs since. R, I, G, and D can be any functions and modules
+    that fit together.
     """
     assert D_STEPS > 0, "D_STEPS must be at least 1"
     G.train()
@@ -186,11 +186,11 @@ def train(R, I, G, D):
         if plotting:
             history.append((step, mean, std))
         if printing:
-            # Each column has a name, a value and a goal, which is the value if the fakes are
+            # Each column has a name, a value, and a goal, which is the value if the fakes are
             # perfect. D's best answer to every sample is then 1/2. It costs -ln(1/2) = ln 2, and
             # D's loss adds up two such costs, one for real samples and one for fakes. (Another loss
             # has other goals.) But losses at the goal do not prove that the fakes are perfect,
-            # because D may overlook a difference. The format #10.4g shows four digits.
+            # because D may overlook a difference. The format #10.4g shows four significant digits.
             columns = {
                 "D loss": (loss_d, 2 * np.log(2)),
                 "G loss": (loss_g, np.log(2)),
@@ -209,9 +209,10 @@ def train(R, I, G, D):
 def describe(x, real):
     """Return mean, std, skewness, and kurtosis of samples x, and their distance from the real ones.
 
-    This is the earth mover's distance (or Wasserstein-1): how far, on average, the samples x have
-    to be moved to land on equally many real ones. The unit is the standard deviation of the real
-    samples. In one dimension, the shortest way is to move the smallest to the smallest, and so on.
+    The distance is the earth mover's distance (or Wasserstein-1): how far, on average, the samples
+    x have to be moved to land on the same number of real ones. The unit is the standard deviation
+    of the real samples. In one dimension, the shortest way is to move the smallest to the smallest,
+    and so on.
     """
     scaled = (x - x.mean()) / x.std()
     moves = x.sort(0).values - real.sort(0).values
@@ -281,7 +282,7 @@ def plot(history, real, fake, D):
 def main():
     """Train G and D, show what they have learned, and return them."""
     torch.manual_seed(SEED)
-    torch.set_num_threads(1)  # With more, small nets gain little, and lose much on a busy machine.
+    torch.set_num_threads(1)  # More threads help little, and hurt if the machine is busy.
     print(f"Training on {DEVICE}\n")
 
     real = R(100_000)

@@ -160,7 +160,8 @@ def shape():
     ax = axes[2]
     ax.contourf(z, z, x.T, tenths, colors=colors)
     lines = ax.contour(z, z, x.T, tenths[1:-1], colors="white", linewidths=0.8)
-    ax.clabel(lines, fmt="%.1f", fontsize=7)
+    ax.clabel(lines, np.delete(lines.levels, 2), fmt="%.1f", fontsize=7)
+    ax.clabel(lines, lines.levels[[2]], fmt="%.1f", fontsize=7, manual=[(-0.2, -1.25)])
     outermost = np.quantile(real, [0.01, 0.99])
     ax.contour(z, z, x.T, outermost, colors=["white", "black"], linestyles="dotted")
     ax.set(title="G with NOISE_DIM = 2", xlabel="first number", ylabel="second number")

@@ -204,11 +204,11 @@ def test_a_table_with_a_header_and_missing_values():
     assert program["x"].tolist() == [3.5, 4.5]
 
 
-def test_the_fakes_are_compared_with_the_half_that_was_held_back(capsys):
+def test_the_fakes_are_compared_with_the_half_that_was_held_out(capsys):
     x = np.random.default_rng(0).permutation(np.arange(20_000.0))
     program = {"np": np, "x": x, "fake": x + 0.5 * x.std()}
-    exec(block("kept, x"), program)
-    assert sorted([*program["kept"], *program["x"]]) == sorted(x)
+    exec(block("held_out, x"), program)
+    assert sorted([*program["held_out"], *program["x"]]) == sorted(x)
     lines = capsys.readouterr().out.splitlines()
     fakes, training_half = [float(line.split()[-1]) for line in lines]
     assert fakes == approx(0.5, abs=0.02)
