@@ -3,7 +3,7 @@
 Run it with "python gan_1d.py". It trains in seconds, prints how the game goes, and saves and
 shows a picture of the result, gan_1d.png. There are five ingredients:
 
-    R      the real data: samples of a Gaussian, a bell curve
+    R      the real data: samples of a normal distribution, a bell curve
     I      the input of G: uniform noise, which G must bend into the bell
     G      the generator: a neural network that turns noise into samples of its own, the fakes
     D      the discriminator: a neural network that says how likely a sample is to be real

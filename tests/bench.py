@@ -2,6 +2,7 @@
 
     python tests/bench.py               all rows; writes tests/RESULTS.md; takes 40 minutes
     python tests/bench.py collapse far  only the rows with one of these words; prints them
+    python tests/bench.py attempts      only the last part but one
 
 W1 is the script's own distance between fakes and real samples, in standard deviations of R. TV is
 half of the summed difference between two histograms of 64 bins, from 4 standard deviations below
@@ -9,6 +10,9 @@ the mean of R to 4 above: the share of the fakes that would have to change bins.
 deviation of the fakes, divided by that of R. Each is measured on 100,000 fakes. "lost" counts the
 seeds whose W1 is above 0.2, which is more than the 0.15 of a flat block. Of data with humps, such
 a run has usually lost a hump. A run whose fakes are no numbers has an infinite distance.
+
+An attempt to reach the small hump begins when the lowest fake of a batch is below 0.5, after all
+have been above 1. It has reached the hump if a fake gets below -1.5 before all are above 1 again.
 
 Seeds differ. The row "the default" shows by how much, so a row of five seeds that differs from it
 by less than that says nothing.
@@ -49,14 +53,20 @@ def total_variation(fake, real):
     return ((fake_shares - real_shares).abs().sum() + beyond.abs()).item() / 2
 
 
-def learn(part, name, seed):
-    """Run the script with the changes of a row; return W1, TV and std of what it has learned."""
+def train_with(changes_of_row, seed):
+    """Run the script with these changes; return G."""
     importlib.reload(gan_1d)
     settings = {"DEVICE": "cpu", "SEED": seed, "plot": lambda *_: None}
-    for attribute, value in {**settings, **changes.PARTS[part][name]}.items():
+    for attribute, value in {**settings, **changes_of_row}.items():
         setattr(gan_1d, attribute, value)
     with contextlib.redirect_stdout(io.StringIO()):
         G, _ = gan_1d.main()
+    return G
+
+
+def learn(part, name, seed):
+    """Run the script with the changes of a row; return W1, TV and std of what it has learned."""
+    G = train_with(changes.PARTS[part][name], seed)
     fake = G(gan_1d.I(100_000)).detach()
     R = getattr(gan_1d.R, "source", gan_1d.R)
     w1 = gan_1d.describe(fake, R(100_000))["distance"]
@@ -91,6 +101,45 @@ def table(part, names, pool):
         lost = sum(distance > 0.2 for distance in w1)
         cells = statistics.median(w1), max(w1), lost, statistics.median(tv), min(std), max(std)
         yield f"| {name} | {seeds} |" + "".join(f" {cell:.2g} |" for cell in cells)
+
+
+def attempts(name, seed):
+    """How often fakes set out from the hump at 3 for that at -3, and how often they reach it."""
+    lowest = []
+
+    class WatchedGenerator(gan_1d.Generator):
+        def forward(self, z):
+            fake = super().forward(z)
+            if len(z) == gan_1d.BATCH_SIZE:
+                lowest.append(fake.min().item())
+            return fake
+
+    row = changes.PARTS["What goes wrong"][name]
+    train_with({**row, "Generator": WatchedGenerator}, seed)
+    started = reached = 0
+    state = "before"  # until all the fakes have been in the large hump
+    for x in lowest:
+        if x > 1:
+            state = "at home"
+        elif state == "at home" and x < 0.5:
+            state = "on the way"
+            started += 1
+        if state == "on the way" and x < -1.5:
+            state = "there"
+            reached += 1
+    return started, reached
+
+
+def attempts_of_all_seeds(pool):
+    """Yield the lines of the part on the fakes that set out for the small hump."""
+    yield "\n## Attempts to reach the hump with a tenth\n"
+    yield "| | seeds | attempts | reached it |"
+    yield "|---|---|---|---|"
+    for name, change in changes.PARTS["What goes wrong"].items():
+        if change.get("R") is changes.a_hump_with_a_tenth and "Generator" not in change:
+            counts = pool.starmap(attempts, [(name, seed) for seed in range(20)], chunksize=1)
+            started, reached = zip(*counts)
+            yield f"| {name} | 20 | {sum(started)} | {sum(reached)} |"
 
 
 def seconds_of_a_run():
@@ -178,6 +227,10 @@ def main():
             if not names:
                 continue
             for line in lines_of_part(part, names, pool):
+                report.append(line)
+                print(line, flush=True)
+        if not words or "attempts" in words:
+            for line in attempts_of_all_seeds(pool):
                 report.append(line)
                 print(line, flush=True)
     if not words:
