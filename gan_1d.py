@@ -62,7 +62,7 @@ def R(n):
 def I(n):
     """Return n noise vectors, shape (n, NOISE_DIM), uniform between -1.5 and 1.5.
 
-    Noise between -1 and 1 does just as well here, but worse if the data are far from 0.
+    Noise between -1 and 1 does just as well here, but does worse if the data are far from 0.
     """
     return 3 * torch.rand(n, NOISE_DIM, device=DEVICE) - 1.5
 
@@ -81,7 +81,7 @@ class Generator(nn.Module):
         # about G_LR in each step. Without the exponent, even all the weights together would need
         # hundreds of steps to reach a mean of 100. On the way, the inner weights would grow as
         # well, until the units of the last tanh layer were stuck at -1 or 1, and all the fakes were
-        # the same. With the exponent the way is short, because changing it multiplies all fakes.
+        # the same. With the exponent, the way is short, because it multiplies all fakes at once.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -151,8 +151,8 @@ def train(R, I, G, D):
     history = []
 
     for step in range(1, STEPS + 1):
-        # D's turn: maximize log D(x) + log(1 - D(G(z))), so minimize the two cross-entropies with
-        # the correct labels, 1 for real samples and 0 for fakes.
+        # D's turn: maximize log D(x) + log(1 - D(G(z))), that is, minimize the sum of the two
+        # cross-entropies with the correct labels, 1 for real samples and 0 for fakes.
         for _ in range(D_STEPS):
             real = R(BATCH_SIZE)
             fake = G(I(BATCH_SIZE)).detach()  # no gradient for G now, which saves work
