@@ -27,13 +27,13 @@ from torch import nn
 REAL_MEAN = 4.0  # fakes start near 0; with a mean above 700 or 25 * REAL_STD, training may fail
 REAL_STD = 1.25  # standard deviation
 # How many random numbers G gets for each fake. With one, the histogram of the fakes ends in a cliff
-# on each side. With two, its ends fade out, because the outermost fakes come from small parts of a
-# square, such as its corners.
+# on each side. Two are the coordinates of a point in a square. The outermost fakes then come from
+# small parts of the square, such as its corners, so the ends of the histogram fade out.
 NOISE_DIM = 2
 
 # Networks
 G_HIDDEN = 32  # units in each of G's two hidden layers
-D_HIDDEN = 32  # units in each of D's two hidden layers; with far fewer, D overlooks the shape
+D_HIDDEN = 32  # units in each of D's two hidden layers; with far fewer, D cannot see the shape
 
 # Game
 BATCH_SIZE = 512  # samples of each kind in an update; more make the game steadier, but slower
@@ -81,7 +81,7 @@ class Generator(nn.Module):
         # about G_LR in each step. Without the exponent, even all the weights together would need
         # hundreds of steps to reach a mean of 100. On the way, the inner weights would grow as
         # well, until the units of the last tanh layer were stuck at -1 or 1, and all the fakes were
-        # the same. With the exponent, the way is short, because it multiplies all fakes at once.
+        # the same. With the exponent, the way is short, because it multiplies what the weights do.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -106,7 +106,7 @@ class Discriminator(nn.Module):
             nn.Linear(D_HIDDEN, D_HIDDEN), nn.LeakyReLU(0.2),
             nn.Linear(D_HIDDEN, 1),
         )
-        # D standardizes its input by the mean and standard deviation of some real samples. They
+        # D standardizes its input with the mean and standard deviation of some real samples. They
         # are buffers, not parameters: saved and moved with D, but not trained.
         self.register_buffer("mean", real.mean())
         self.register_buffer("std", real.std())
@@ -143,8 +143,8 @@ def train(R, I, G, D):
     # wrong. If it fell as well, the distance would be more than twice as large.
     sched_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS, power=1.5)
 
-    # The fakes are always measured on the same noise. They change most in the early steps, so the
-    # steps to plot lie close together at first, and then farther and farther apart.
+    # The fakes to be measured are always made from the same noise. They change most in the early
+    # steps, so the steps to plot lie close together at first, and then farther and farther apart.
     many_real = R(5000)
     fixed_z = I(2000)
     steps_to_plot = np.geomspace(1, max(1, STEPS), 100).round()
@@ -188,9 +188,10 @@ def train(R, I, G, D):
         if printing:
             # Each column has a name, a value, and a goal, which is the value if the fakes are
             # perfect. D's best answer to every sample is then 1/2. It costs -ln(1/2) = ln 2, and
-            # D's loss adds up two such costs, one for real samples and one for fakes. (Another loss
-            # has other goals.) But losses at the goal do not prove that the fakes are perfect,
-            # because D may overlook a difference. The format #10.4g shows four significant digits.
+            # D's loss adds up two such costs, one for real samples and one for fakes. (A different
+            # loss would have different goals.) But losses at the goal do not prove that the fakes
+            # are perfect, because D may overlook a difference. The format #10.4g shows four
+            # significant digits.
             columns = {
                 "D loss": (loss_d, 2 * np.log(2)),
                 "G loss": (loss_g, np.log(2)),
@@ -227,7 +228,7 @@ def describe(x, real):
 
 @torch.no_grad()
 def plot(history, real, fake, D):
-    """Draw the history of the game, the samples real and fake, each of shape (n, 1), and D."""
+    """Draw the history of the game, D, and the samples real and fake, each of shape (n, 1)."""
     real = real.flatten().cpu().numpy()
     fake = fake.flatten().cpu().numpy()
     fig, axes = plt.subplots(2, 2, figsize=(8, 6.5), layout="constrained")
@@ -295,7 +296,7 @@ def main():
     G = Generator().to(DEVICE)
     D = Discriminator(real).to(DEVICE)
     history = train(R, I, G, D)
-    G.eval()  # Batch norm and dropout, if you add them, behave differently in training.
+    G.eval()  # Batch norm and dropout, if you add them, behave differently while training.
     D.eval()
 
     # The distance of one set of real samples from another is due to chance alone.

@@ -602,6 +602,8 @@ PARTS = {
             "R": a_hump_with_a_tenth, "Generator": GeneratorThatStartsWide},
         "a hump with a tenth, D_LR = 2e-3": {"R": a_hump_with_a_tenth, "D_LR": 2e-3},
         "a hump with a tenth, D_STEPS = 1": {"R": a_hump_with_a_tenth, "D_STEPS": 1},
+        "a hump with a tenth, D_STEPS = 1, D_LR = 2e-3": {
+            "R": a_hump_with_a_tenth, "D_STEPS": 1, "D_LR": 2e-3},
         "a hump with a tenth, G_LR = 3e-3": {"R": a_hump_with_a_tenth, "G_LR": 3e-3},
         "a hump with a tenth, NOISE_DIM = 8": {"R": a_hump_with_a_tenth, "NOISE_DIM": 8},
         "three humps": {"R": three_humps},
