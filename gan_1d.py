@@ -9,8 +9,8 @@ shows a picture of the result, gan_1d.png. There are five ingredients:
     D      the discriminator: a neural network that says how likely a sample is to be real
     train  the game: D learns to tell real from fake, then G learns to fool D, again and again
 
-G never sees a real sample. All that reaches it is D's gradient: the direction in which to move
-each fake so that D finds it more real. Where there are too many fakes, D says "fake", and G moves
+G never sees a real sample. All that reaches it is D's gradient: the direction in which to move each
+fake so that it looks more real to D. Where there are too many fakes, D says "fake", and G moves
 them to where there are too few.
 
 The idea is that of Goodfellow et al. (2014), "Generative Adversarial Networks",
@@ -27,8 +27,8 @@ from torch import nn
 REAL_MEAN = 4.0  # fakes start near 0; with a mean above 700 or 25 * REAL_STD, training may fail
 REAL_STD = 1.25  # standard deviation
 # How many random numbers G gets for each fake. With one, the histogram of the fakes ends in a cliff
-# on each side. Two are the coordinates of a point in a square. The outermost fakes then come from
-# small parts of the square, such as its corners, so the ends of the histogram fade out.
+# on each side. With two, each z is a point in a square. The outermost fakes then come from small
+# parts of the square, such as its corners, so the ends of the histogram fade out.
 NOISE_DIM = 2
 
 # Networks
@@ -81,7 +81,8 @@ class Generator(nn.Module):
         # about G_LR in each step. Without the exponent, even all the weights together would need
         # hundreds of steps to reach a mean of 100. On the way, the inner weights would grow as
         # well, until the units of the last tanh layer were stuck at -1 or 1, and all the fakes were
-        # the same. With the exponent, the way is short, because it multiplies what the weights do.
+        # the same. With the exponent, it takes far fewer steps, because the power of ten multiplies
+        # what the weights do.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -303,7 +304,7 @@ def main():
     fake = G(I(100_000)).detach()
     other_real = R(100_000)
     rows = {"real": describe(other_real, real), "fake": describe(fake, real)}
-    print("\nThe distance is measured from 100,000 other real samples.")
+    print("\nBoth distances are measured from another set of 100,000 real samples.")
     print("      ", *(f"{name:>10}" for name in rows["real"]))
     for name, numbers in rows.items():
         print(f"  {name}", *(f"{number:#10.4g}" for number in numbers.values()))

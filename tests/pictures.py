@@ -10,6 +10,7 @@ import importlib
 import io
 import os
 import shutil
+import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -154,15 +155,14 @@ def shape():
     z = torch.linspace(-1.5, 1.5, 200)
     square = torch.cartesian_prod(z, z)
     x = G(square).detach().reshape(200, 200)
-    tenths = np.quantile(real, np.linspace(0, 1, 11))
-    tenths[[0, -1]] = -100, 100
+    normal = statistics.NormalDist(gan_1d.REAL_MEAN, gan_1d.REAL_STD)
     colors = plt.get_cmap("viridis")(np.linspace(0, 1, 10))
     ax = axes[2]
-    ax.contourf(z, z, x.T, tenths, colors=colors)
-    lines = ax.contour(z, z, x.T, tenths[1:-1], colors="white", linewidths=0.8)
+    ax.contourf(z, z, x.T, [-100, *normal.quantiles(10), 100], colors=colors)
+    lines = ax.contour(z, z, x.T, normal.quantiles(10), colors="white", linewidths=0.8)
     ax.clabel(lines, np.delete(lines.levels, 2), fmt="%.1f", fontsize=7)
     ax.clabel(lines, lines.levels[[2]], fmt="%.1f", fontsize=7, manual=[(-0.2, -1.25)])
-    outermost = np.quantile(real, [0.01, 0.99])
+    outermost = normal.quantiles(100)[::98]
     ax.contour(z, z, x.T, outermost, colors=["white", "black"], linestyles="dotted")
     ax.set(title="G with NOISE_DIM = 2", xlabel="first number", ylabel="second number")
     ax.set(aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
