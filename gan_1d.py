@@ -79,10 +79,10 @@ class Generator(nn.Module):
         )
         # G also learns the scale of its fakes, as a power of ten. Adam changes every weight by
         # about G_LR in each step. Without the exponent, even all the weights together would need
-        # hundreds of steps to reach a mean of 100. On the way, the inner weights would grow as
-        # well, until the units of the last tanh layer were stuck at -1 or 1, and all the fakes were
-        # the same. With the exponent, it takes far fewer steps, because the power of ten multiplies
-        # what the weights do.
+        # hundreds of steps to bring the mean of the fakes to 100. On the way, the inner weights
+        # would grow as well, until the units of the last tanh layer were stuck at -1 or 1, and all
+        # the fakes were the same. With the exponent, it takes far fewer steps, because the power of
+        # ten multiplies what the weights do.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
@@ -138,9 +138,9 @@ def train(R, I, G, D):
     opt_g = torch.optim.Adam(G.parameters(), lr=G_LR, betas=BETAS)
 
     # Each net answers the last move of the other. At constant learning rates they would go on like
-    # that and swing around the goal, so G's rate falls to 0. (With a power of 1.5 it falls faster
-    # at first than along a straight line. Over 64 seeds, this makes the distance that is printed at
-    # the end a sixth smaller.) D's rate stays as it is, so that D goes on learning what is still
+    # that and swing around the goal, so G's rate falls to 0. (With a power of 1.5, it falls faster
+    # at first than it would along a straight line. Over 64 seeds, this reduces the distance printed
+    # at the end by a sixth.) D's rate stays as it is, so that D goes on learning what is still
     # wrong. If it fell as well, the distance would be more than twice as large.
     sched_g = torch.optim.lr_scheduler.PolynomialLR(opt_g, STEPS, power=1.5)
 
@@ -212,9 +212,9 @@ def describe(x, real):
     """Return mean, std, skewness, and kurtosis of samples x, and their distance from the real ones.
 
     The distance is the earth mover's distance (or Wasserstein-1): how far, on average, the samples
-    x have to be moved to land on the same number of real ones. The unit is the standard deviation
-    of the real samples. In one dimension, the shortest way is to move the smallest to the smallest,
-    and so on.
+    x have to be moved to match an equally large set of real ones. The unit is the standard
+    deviation of the real samples. In one dimension, the shortest way is to move the smallest to the
+    smallest, and so on.
     """
     scaled = (x - x.mean()) / x.std()
     moves = x.sort(0).values - real.sort(0).values
@@ -297,7 +297,7 @@ def main():
     G = Generator().to(DEVICE)
     D = Discriminator(real).to(DEVICE)
     history = train(R, I, G, D)
-    G.eval()  # Batch norm and dropout, if you add them, behave differently while training.
+    G.eval()  # Batch norm and dropout, if you add them, behave differently during training.
     D.eval()
 
     # The distance of one set of real samples from another is due to chance alone.
