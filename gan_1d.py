@@ -1,4 +1,4 @@
-"""A generative adversarial network (GAN), complete, on the simplest data there is.
+"""A complete generative adversarial network (GAN) for the simplest data possible.
 
 Run it with "python gan_1d.py". It trains in seconds, prints how the game goes, and saves and
 shows a picture of the result, gan_1d.png. There are five ingredients:
@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import nn
 
 # Data
-REAL_MEAN = 4.0  # fakes start near 0; with a mean above 700 or 25 * REAL_STD, training may fail
+REAL_MEAN = 4.0  # fakes start near 0; above 700, or above 25 * REAL_STD, training may fail
 REAL_STD = 1.25  # standard deviation
 # How many random numbers G gets for each fake. With one, the histogram of the fakes ends in a cliff
 # on each side. With two, each z is a point in a square. The outermost fakes then come from small
@@ -81,8 +81,8 @@ class Generator(nn.Module):
         # about G_LR in each step. Without the exponent, even all the weights together would need
         # hundreds of steps to bring the mean of the fakes to 100. On the way, the inner weights
         # would grow as well, until the units of the last tanh layer were stuck at -1 or 1, and all
-        # the fakes were the same. With the exponent, it takes far fewer steps, because the power of
-        # ten multiplies what the weights do.
+        # the fakes were the same. With the exponent, the mean gets there in far fewer steps,
+        # because the power of ten multiplies what the weights do.
         self.exponent = nn.Parameter(torch.zeros(1))
 
     def forward(self, z):
