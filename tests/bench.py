@@ -116,6 +116,11 @@ def attempts(name, seed):
 
     row = changes.PARTS["What goes wrong"][name]
     train_with({**row, "Generator": WatchedGenerator}, seed)
+    return count_attempts(lowest)
+
+
+def count_attempts(lowest):
+    """How many attempts begin, and how many reach the hump, given the lowest fake of each batch."""
     started = reached = 0
     state = "before"  # until all the fakes have been in the large hump
     for x in lowest:

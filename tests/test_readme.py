@@ -263,6 +263,12 @@ def test_a_row_of_bench(monkeypatch):
     assert std < 0.5
 
 
+def test_attempts_to_reach_the_small_hump_are_counted():
+    at_first, home, on_the_way, there = -2.0, 2.0, 0.0, -2.0
+    lowest = [at_first, home, on_the_way, on_the_way, there, there, home, on_the_way, home, there]
+    assert bench.count_attempts(lowest) == (3, 2)
+
+
 def test_the_loop_of_changes_is_that_of_the_script(monkeypatch):
     settings = {**CONSTANTS, "STEPS": 5}
     rows = changes.PARTS["The default"]
