@@ -11,8 +11,8 @@ deviation of the fakes, divided by that of R. Each is measured on 100,000 fakes.
 seeds whose W1 is above 0.2, which is more than the 0.15 of a flat block. Of data with humps, such
 a run has usually lost a hump. A run whose fakes are no numbers has an infinite distance.
 
-An attempt to reach the small hump begins when the lowest fake of a batch is below 0.5, after all
-have been above 1. It has reached the hump if a fake gets below -1.5 before all are above 1 again.
+An attempt to reach the small hump begins when the lowest of 2,000 fakes is below 0.5, after all have
+been above 1. It has reached the hump if a fake gets below -1.5 before all are above 1 again.
 
 Seeds differ. The row "the default" shows by how much, so a row of five seeds that differs from it
 by less than that says nothing.
@@ -34,6 +34,7 @@ from pathlib import Path
 
 import matplotlib
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 matplotlib.use("Agg")
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,20 +54,43 @@ def total_variation(fake, real):
     return ((fake_shares - real_shares).abs().sum() + beyond.abs()).item() / 2
 
 
-def train_with(changes_of_row, seed):
-    """Run the script with these changes; return G."""
+def play(change, record=None, **constants):
+    """Run the script with a change; return G, D, and what record(G, D, z) returned in each step.
+
+    The change is a row of changes.py. Other constants can be set beside it.
+    """
     importlib.reload(gan_1d)
-    settings = {"DEVICE": "cpu", "SEED": seed, "plot": lambda *_: None}
-    for attribute, value in {**settings, **changes_of_row}.items():
-        setattr(gan_1d, attribute, value)
+    for name, value in {"DEVICE": "cpu", "SEED": 0, **change, **constants}.items():
+        setattr(gan_1d, name, value)
+    if "PLOT_FILE" not in constants:
+        gan_1d.plot = lambda *_: None
+    train = gan_1d.train
+    records = {}
+
+    def recording_train(R, I, G, D):
+        with torch.random.fork_rng():  # so that the game has the same random numbers as without
+            z = I(2000)
+
+        def hook(optimizer, *_):
+            if record and optimizer.param_groups[0]["params"][0] is next(G.parameters()):
+                with torch.no_grad():
+                    records[len(records) + 1] = record(G, D, z)
+
+        handle = register_optimizer_step_post_hook(hook)
+        try:
+            return train(R, I, G, D)
+        finally:
+            handle.remove()
+
+    gan_1d.train = recording_train
     with contextlib.redirect_stdout(io.StringIO()):
-        G, _ = gan_1d.main()
-    return G
+        G, D = gan_1d.main()
+    return G, D, records
 
 
 def learn(part, name, seed):
     """Run the script with the changes of a row; return W1, TV and std of what it has learned."""
-    G = train_with(changes.PARTS[part][name], seed)
+    G, _, _ = play(changes.PARTS[part][name], SEED=seed)
     fake = G(gan_1d.I(100_000)).detach()
     R = getattr(gan_1d.R, "source", gan_1d.R)
     w1 = gan_1d.describe(fake, R(100_000))["distance"]
@@ -105,22 +129,13 @@ def table(part, names, pool):
 
 def attempts(name, seed):
     """How often fakes set out from the hump at 3 for that at -3, and how often they reach it."""
-    lowest = []
-
-    class WatchedGenerator(gan_1d.Generator):
-        def forward(self, z):
-            fake = super().forward(z)
-            if len(z) == gan_1d.BATCH_SIZE:
-                lowest.append(fake.min().item())
-            return fake
-
     row = changes.PARTS["What goes wrong"][name]
-    train_with({**row, "Generator": WatchedGenerator}, seed)
-    return count_attempts(lowest)
+    _, _, lowest = play(row, lambda G, D, z: G(z).min().item(), SEED=seed)
+    return count_attempts(lowest.values())
 
 
 def count_attempts(lowest):
-    """How many attempts begin, and how many reach the hump, given the lowest fake of each batch."""
+    """How many attempts begin, and how many reach the hump, given the lowest fake after each step."""
     started = reached = 0
     state = "before"  # until all the fakes have been in the large hump
     for x in lowest:
@@ -142,9 +157,10 @@ def attempts_of_all_seeds(pool):
     yield "|---|---|---|---|"
     for name, change in changes.PARTS["What goes wrong"].items():
         if change.get("R") is changes.a_hump_with_a_tenth and "Generator" not in change:
-            counts = pool.starmap(attempts, [(name, seed) for seed in range(20)], chunksize=1)
+            seeds = changes.number_of_seeds("What goes wrong", name)
+            counts = pool.starmap(attempts, [(name, seed) for seed in range(seeds)], chunksize=1)
             started, reached = zip(*counts)
-            yield f"| {name} | 20 | {sum(started)} | {sum(reached)} |"
+            yield f"| {name} | {seeds} | {sum(started)} | {sum(reached)} |"
 
 
 def seconds_of_a_run():
@@ -217,6 +233,16 @@ def processor():
     return platform.processor()
 
 
+def measured_lines(words, pool):
+    """Yield the lines of all parts but that on time, or only the rows with one of the words."""
+    for part, rows in changes.PARTS.items():
+        names = [name for name in rows if not words or any(word in name for word in words)]
+        if names:
+            yield from lines_of_part(part, names, pool)
+    if not words or "attempts" in words:
+        yield from attempts_of_all_seeds(pool)
+
+
 def main():
     words = sys.argv[1:]
     report = [
@@ -227,17 +253,9 @@ def main():
     ]
     spawn = multiprocessing.get_context("spawn")
     with spawn.Pool(2) as pool:
-        for part, rows in changes.PARTS.items():
-            names = [name for name in rows if not words or any(word in name for word in words)]
-            if not names:
-                continue
-            for line in lines_of_part(part, names, pool):
-                report.append(line)
-                print(line, flush=True)
-        if not words or "attempts" in words:
-            for line in attempts_of_all_seeds(pool):
-                report.append(line)
-                print(line, flush=True)
+        for line in measured_lines(words, pool):
+            report.append(line)
+            print(line, flush=True)
     if not words:
         report.append("\n## Time\n")
         report.extend(cost())

@@ -6,7 +6,6 @@
 """
 
 import contextlib
-import importlib
 import io
 import os
 import shutil
@@ -22,49 +21,15 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from matplotlib.animation import FuncAnimation, PillowWriter  # noqa: E402
-from torch.optim.optimizer import register_optimizer_step_post_hook  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 import changes  # noqa: E402
 import gan_1d  # noqa: E402
 import test_readme  # noqa: E402
+from bench import play  # noqa: E402
 
 GITHUB = ROOT / ".github"
-
-
-def play(change, record=None, **constants):
-    """Run the script with a change; return G, D, and what record(G, D, z) returned in each step.
-
-    The change is a row of changes.py. Other constants can be set beside it.
-    """
-    importlib.reload(gan_1d)
-    for name, value in {"DEVICE": "cpu", "SEED": 0, **change, **constants}.items():
-        setattr(gan_1d, name, value)
-    if "PLOT_FILE" not in constants:
-        gan_1d.plot = lambda *_: None
-    train = gan_1d.train
-    records = {}
-
-    def recording_train(R, I, G, D):
-        with torch.random.fork_rng():  # so that the game has the same random numbers as without
-            z = I(2000)
-
-        def hook(optimizer, *_):
-            if record and optimizer.param_groups[0]["params"][0] is next(G.parameters()):
-                with torch.no_grad():
-                    records[len(records) + 1] = record(G, D, z)
-
-        handle = register_optimizer_step_post_hook(hook)
-        try:
-            return train(R, I, G, D)
-        finally:
-            handle.remove()
-
-    gan_1d.train = recording_train
-    with contextlib.redirect_stdout(io.StringIO()):
-        G, D = gan_1d.main()
-    return G, D, records
 
 
 def draw_histograms(ax, real, fake, low, high):
@@ -160,9 +125,11 @@ def shape():
     ax = axes[2]
     ax.contourf(z, z, x.T, [-100, *normal.quantiles(10), 100], colors=colors)
     lines = ax.contour(z, z, x.T, normal.quantiles(10), colors="white", linewidths=0.8)
+    # The label 3.3 has a place of its own, because the edge would cut it in half.
     ax.clabel(lines, np.delete(lines.levels, 2), fmt="%.1f", fontsize=7)
     ax.clabel(lines, lines.levels[[2]], fmt="%.1f", fontsize=7, manual=[(-0.2, -1.25)])
-    outermost = normal.quantiles(100)[::98]
+    hundredths = normal.quantiles(100)
+    outermost = [hundredths[0], hundredths[-1]]
     ax.contour(z, z, x.T, outermost, colors=["white", "black"], linestyles="dotted")
     ax.set(title="G with NOISE_DIM = 2", xlabel="first number", ylabel="second number")
     ax.set(aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
